@@ -1,0 +1,2 @@
+//! rostrumd
+fn main(){}
