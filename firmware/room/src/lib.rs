@@ -1,1 +1,19 @@
-//! rostrum-room.
+//! What the room is doing, and what follows from it: a state machine without I/O, threads or a clock.
+//!
+//! The shell (the daemon) turns whatever happens into an [`Event`], hands it to [`Room::handle`] with the
+//! time, and does the returned [`Command`]s in their order. [`Room::status`] is what the panel shows.
+
+mod command;
+mod event;
+mod lights;
+mod mute;
+mod note;
+mod room;
+mod status;
+
+pub use command::{Command, Commands};
+pub use event::{Event, Part, Request};
+pub use mute::MuteReason;
+pub use note::{Note, Severity};
+pub use room::{JOIN_SLOW, LEAVE_PATIENCE, Room, RoomConfig};
+pub use status::{Phase, Signals, Status};

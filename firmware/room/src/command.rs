@@ -1,0 +1,39 @@
+//! What the shell does next.
+
+use crate::Note;
+use rostrum_hal::indicator::{IndicatorRole, Signal};
+
+/// Commands in the order in which they must be done.
+pub type Commands = Vec<Command>;
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Command {
+    /// Join the channel, and keep trying until [`Command::Leave`] or until it makes no sense any more.
+    /// Answered by [`crate::Event::Joined`], [`crate::Event::Lost`] or [`crate::Event::LeftByService`].
+    Join {
+        /// Publish the microphones as muted.
+        muted: bool,
+    },
+    /// Leave the channel and stop trying. Answered by [`crate::Event::Left`].
+    Leave,
+    /// Let samples of the microphones out of the audio thread, or let none.
+    Microphones {
+        /// `true` lets them out.
+        open: bool,
+    },
+    /// Tell the service, so that everybody sees it.
+    TellService {
+        /// The truth.
+        muted: bool,
+    },
+    /// Show a signal on a light.
+    ShowIndicator(IndicatorRole, Signal),
+    /// Volume of the speaker, 0..=100 percent.
+    SetVolume(u8),
+    /// Tell people what happened: log it and show it once.
+    Notify(Note),
+    /// After [`crate::Event::Shutdown`]: nothing is left to do.
+    Exit,
+}

@@ -1,0 +1,96 @@
+//! What people are told, in plain words.
+
+use crate::Part;
+use rostrum_hal::Timestamp;
+use std::borrow::Cow;
+
+/// How much a note matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// It heals by itself, or the meeting goes on without it.
+    Warning,
+    /// Somebody must act.
+    Error,
+}
+
+/// One thing to tell people.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Note {
+    /// Stable name for programs and translations, `snake_case`.
+    pub code: Cow<'static, str>,
+    /// How much it matters.
+    pub severity: Severity,
+    /// What happened.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Cow<'static, str>,
+    /// Since when, in microseconds on `CLOCK_MONOTONIC`.
+    pub since_us: u64,
+}
+
+/// `now` as notes and statuses carry it.
+pub(crate) fn microseconds(now: Timestamp) -> u64 {
+    u64::try_from(now.since_start().as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Note {
+    pub(crate) fn new(
+        now: Timestamp,
+        code: &'static str,
+        severity: Severity,
+        message: impl Into<String>,
+        hint: &'static str,
+    ) -> Self {
+        Self {
+            code: code.into(),
+            severity,
+            message: message.into(),
+            hint: hint.into(),
+            since_us: microseconds(now),
+        }
+    }
+
+    /// The note of a failed part.
+    pub(crate) fn fault(now: Timestamp, part: Part, detail: &str) -> Self {
+        let (code, what, hint) = match part {
+            Part::Camera => (
+                "camera_fault",
+                "The camera does not work",
+                "Check its cable. The meeting goes on without a picture.",
+            ),
+            Part::Encoder => (
+                "encoder_fault",
+                "The picture cannot be sent",
+                "The meeting goes on without a picture. If it stays so, restart the terminal.",
+            ),
+            Part::Microphones => (
+                "microphones_fault",
+                "The microphones do not work; the room is muted",
+                "Check their cable. When they are back, press Mute to be heard.",
+            ),
+            Part::Speaker => {
+                ("speaker_fault", "The speaker does not work", "Check its cable and that it is switched on.")
+            }
+            Part::Display => ("display_fault", "The screen does not work", "Check its cable and its input."),
+            Part::MuteSwitch => (
+                "mute_switch_fault",
+                "The mute switch cannot be read; the room is muted",
+                "Check the switch. The room stays muted until it can be read.",
+            ),
+            Part::MuteLight => (
+                "mute_light_fault",
+                "The mute light does not work; the room was muted",
+                "Do not trust the light: this page shows whether the room is heard.",
+            ),
+            Part::StatusLight => {
+                ("status_light_fault", "The status light does not work", "This page shows the state.")
+            }
+            Part::Buttons => ("buttons_fault", "The buttons do not work", "Use this page instead."),
+        };
+        let message = if detail.is_empty() { format!("{what}.") } else { format!("{what} ({detail}).") };
+        Self::new(now, code, Severity::Error, message, hint)
+    }
+}

@@ -1,0 +1,364 @@
+//! The state machine.
+
+use crate::lights::signals;
+use crate::mute::Mute;
+use crate::note::microseconds;
+use crate::{Command, Commands, Event, MuteReason, Note, Part, Phase, Request, Severity, Status};
+use rostrum_hal::Timestamp;
+use rostrum_hal::buttons::ButtonRole;
+use rostrum_hal::indicator::{IndicatorRole, Signal};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long [`Phase::Leaving`] waits for [`Event::Left`] before the room counts as out.
+pub const LEAVE_PATIENCE: Duration = Duration::from_secs(5);
+/// After how long in [`Phase::Joining`] people are told that it takes long.
+pub const JOIN_SLOW: Duration = Duration::from_secs(10);
+
+const VOLUME_STEP: u8 = 10;
+
+/// Settings of a room, and what they were when it was switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RoomConfig {
+    /// Join meetings muted. Otherwise pressing Join opens the microphones (a mute switch in hardware
+    /// wins over that). Outside of meetings they are always closed.
+    pub join_muted: bool,
+    /// Volume of the speaker, 0..=100 percent.
+    pub volume: u8,
+}
+
+impl Default for RoomConfig {
+    fn default() -> Self {
+        Self { join_muted: false, volume: 70 }
+    }
+}
+
+/// What the shell was last told to show and do; `None` when it must be told again.
+#[derive(Default)]
+struct Told {
+    microphones: Option<bool>,
+    service_muted: Option<bool>,
+    mute_light: Option<Signal>,
+    status_light: Option<Signal>,
+    volume: Option<u8>,
+}
+
+/// What the room is doing. One value a terminal, owned by one task.
+pub struct Room {
+    config: RoomConfig,
+    phase: Phase,
+    phase_since: Timestamp,
+    mute: Mute,
+    faults: BTreeMap<Part, Note>,
+    /// The trouble with the service that lasts, or why the last meeting ended.
+    service_note: Option<Note>,
+    join_after_leaving: bool,
+    stopping: bool,
+    exited: bool,
+    told: Told,
+}
+
+impl Room {
+    /// A room that was just switched on: in no meeting, muted. The first [`Room::handle`], with whatever
+    /// event, commands all outputs.
+    pub fn new(config: RoomConfig, now: Timestamp) -> Self {
+        Self {
+            config: RoomConfig { volume: config.volume.min(100), ..config },
+            phase: Phase::Idle,
+            phase_since: now,
+            mute: Mute::new(),
+            faults: BTreeMap::new(),
+            service_note: None,
+            join_after_leaving: false,
+            stopping: false,
+            exited: false,
+            told: Told::default(),
+        }
+    }
+
+    /// Takes what happened at `now` and returns what to do, in this order.
+    pub fn handle(&mut self, now: Timestamp, event: Event) -> Commands {
+        let mut actions = Commands::new();
+        match event {
+            Event::Button(role) => self.button(now, role, &mut actions),
+            Event::Request(request) => self.request(now, request, &mut actions),
+            Event::MuteSwitch { cut } => {
+                self.mute.switch(cut);
+                self.faults.remove(&Part::MuteSwitch);
+            }
+            Event::FarEndMuted { muted: true } => self.mute.mute(MuteReason::FarEnd),
+            // It cannot unmute us: it hears the truth again.
+            Event::FarEndMuted { muted: false } => self.told.service_muted = None,
+            Event::Faulty { part, detail } => self.faulty(now, part, &detail, &mut actions),
+            Event::Healthy { part } => self.healthy(part),
+            Event::Shutdown => {
+                self.stopping = true;
+                self.leave(now, &mut actions);
+            }
+            Event::Tick => self.tick(now, &mut actions),
+            Event::Joined
+            | Event::Lost { .. }
+            | Event::Rejoining
+            | Event::LeftByService { .. }
+            | Event::Left => self.service(now, event, &mut actions),
+        }
+        self.settle(actions)
+    }
+
+    /// What the room is now.
+    pub fn status(&self) -> Status {
+        let muted = self.mute.muted();
+        Status {
+            phase: self.phase,
+            phase_since_us: microseconds(self.phase_since),
+            muted,
+            mute_reason: self.mute.reason(),
+            can_unmute: muted && self.mute.forced().is_none(),
+            volume: self.config.volume,
+            join_muted: self.config.join_muted,
+            signals: signals(self.phase, !self.faults.is_empty(), muted),
+            notes: self.notes(),
+        }
+    }
+
+    /// What has to be kept for the next time the terminal is switched on.
+    pub fn config(&self) -> RoomConfig {
+        self.config
+    }
+
+    fn notes(&self) -> Vec<Note> {
+        let mut notes: Vec<Note> = self.faults.values().chain(&self.service_note).cloned().collect();
+        notes.sort_by_key(|note| note.since_us);
+        notes
+    }
+
+    fn button(&mut self, now: Timestamp, role: ButtonRole, actions: &mut Commands) {
+        match role {
+            ButtonRole::Join if self.phase.in_meeting() => self.leave(now, actions),
+            ButtonRole::Join => self.join(now, actions),
+            ButtonRole::Mute if self.mute.muted() => self.unmute(now, actions),
+            ButtonRole::Mute => self.mute.mute(MuteReason::Button),
+            ButtonRole::VolumeUp => {
+                self.config.volume = self.config.volume.saturating_add(VOLUME_STEP).min(100);
+            }
+            ButtonRole::VolumeDown => self.config.volume = self.config.volume.saturating_sub(VOLUME_STEP),
+            // A role that this room has no use for.
+            _ => {}
+        }
+    }
+
+    fn request(&mut self, now: Timestamp, request: Request, actions: &mut Commands) {
+        match request {
+            Request::Join => self.join(now, actions),
+            Request::Leave => self.leave(now, actions),
+            Request::SetMuted(true) => self.mute.mute(MuteReason::Page),
+            Request::SetMuted(false) => self.unmute(now, actions),
+            Request::ToggleMute if self.mute.muted() => self.unmute(now, actions),
+            Request::ToggleMute => self.mute.mute(MuteReason::Page),
+            Request::SetVolume(percent) => self.config.volume = percent.min(100),
+            Request::SetJoinMuted(join_muted) => self.config.join_muted = join_muted,
+        }
+    }
+
+    fn unmute(&mut self, now: Timestamp, actions: &mut Commands) {
+        let Err(reason) = self.mute.unmute() else { return };
+        let (message, hint) = match reason {
+            MuteReason::NotInMeeting => ("The room is in no meeting and stays muted.", "Press Join first."),
+            MuteReason::Switch => ("The mute switch keeps the room muted.", "Move the switch to be heard."),
+            MuteReason::SwitchFault => {
+                ("The mute switch cannot be read; the room stays muted.", "Check the switch.")
+            }
+            _ => ("The microphones do not work; the room stays muted.", "Check their cable."),
+        };
+        actions.push(Command::Notify(Note::new(now, "stays_muted", Severity::Info, message, hint)));
+    }
+
+    fn faulty(&mut self, now: Timestamp, part: Part, detail: &str, actions: &mut Commands) {
+        if self.faults.contains_key(&part) {
+            return;
+        }
+        match part {
+            Part::Microphones => self.mute.microphones_fault(true),
+            Part::MuteSwitch => self.mute.switch_fault(),
+            Part::MuteLight => self.mute.mute(MuteReason::LightFault),
+            _ => {}
+        }
+        let note = Note::fault(now, part, detail);
+        actions.push(Command::Notify(note.clone()));
+        self.faults.insert(part, note);
+    }
+
+    /// A part that came back knows nothing of what it was told before.
+    fn healthy(&mut self, part: Part) {
+        match part {
+            Part::MuteSwitch => return,
+            Part::Microphones => {
+                self.mute.microphones_fault(false);
+                self.told.microphones = None;
+            }
+            Part::Speaker => self.told.volume = None,
+            Part::MuteLight => self.told.mute_light = None,
+            Part::StatusLight => self.told.status_light = None,
+            _ => {}
+        }
+        self.faults.remove(&part);
+    }
+
+    fn go(&mut self, now: Timestamp, phase: Phase) {
+        if self.phase != phase {
+            self.phase = phase;
+            self.phase_since = now;
+        }
+        if !phase.in_meeting() {
+            self.mute.meeting_ends();
+            self.told.service_muted = None;
+        }
+    }
+
+    fn join(&mut self, now: Timestamp, actions: &mut Commands) {
+        match self.phase {
+            Phase::Idle if !self.stopping => {
+                self.service_note = None;
+                let light_fault = self.faults.contains_key(&Part::MuteLight);
+                self.mute.meeting_begins(match (light_fault, self.config.join_muted) {
+                    (true, _) => Some(MuteReason::LightFault),
+                    (false, true) => Some(MuteReason::JoinedMuted),
+                    (false, false) => None,
+                });
+                self.go(now, Phase::Joining);
+                let muted = self.mute.muted();
+                self.told.service_muted = Some(muted);
+                actions.push(Command::Join { muted });
+            }
+            Phase::Leaving if !self.stopping => self.join_after_leaving = true,
+            _ => {}
+        }
+    }
+
+    fn leave(&mut self, now: Timestamp, actions: &mut Commands) {
+        self.join_after_leaving = false;
+        if self.phase.in_meeting() {
+            self.service_note = None;
+            self.go(now, Phase::Leaving);
+            actions.push(Command::Leave);
+        }
+    }
+
+    fn left(&mut self, now: Timestamp, actions: &mut Commands) {
+        self.go(now, Phase::Idle);
+        if std::mem::take(&mut self.join_after_leaving) {
+            self.join(now, actions);
+        }
+    }
+
+    fn service(&mut self, now: Timestamp, event: Event, actions: &mut Commands) {
+        match (self.phase, event) {
+            (Phase::Joining | Phase::InChannel | Phase::Reconnecting, Event::Joined) => {
+                self.service_note = None;
+                self.told.service_muted = None;
+                self.go(now, Phase::InChannel);
+            }
+            // We had given up waiting for the answer to Leave, and are in after all.
+            (Phase::Idle, Event::Joined) => {
+                self.go(now, Phase::Leaving);
+                actions.push(Command::Leave);
+            }
+            (Phase::InChannel | Phase::Reconnecting, Event::Rejoining) => self.go(now, Phase::Reconnecting),
+            (phase, Event::Lost { reason } | Event::LeftByService { reason, last: false })
+                if phase.in_meeting() =>
+            {
+                if phase != Phase::Joining {
+                    self.go(now, Phase::Reconnecting);
+                }
+                self.trouble(now, "service_lost", "The connection to the meeting is lost", &reason, actions);
+            }
+            (phase, Event::LeftByService { reason, last: true }) if phase.in_meeting() => {
+                self.go(now, Phase::Idle);
+                let message = with_detail("The service ended the meeting for this room", &reason);
+                let hint = "Press Join to try again; if it stays so, ask who runs the service.";
+                let note = Note::new(now, "left_by_service", Severity::Error, message, hint);
+                self.service_note = Some(note.clone());
+                actions.push(Command::Notify(note));
+            }
+            (Phase::Leaving, Event::Left | Event::LeftByService { last: true, .. }) => {
+                self.left(now, actions);
+            }
+            (phase, Event::Left) if phase.in_meeting() => self.left(now, actions),
+            _ => {}
+        }
+    }
+
+    /// Trouble that the shell works on by itself. People are told once.
+    fn trouble(
+        &mut self,
+        now: Timestamp,
+        code: &'static str,
+        what: &str,
+        detail: &str,
+        actions: &mut Commands,
+    ) {
+        let message = with_detail(what, detail);
+        if self.service_note.as_ref().is_some_and(|note| note.code == code && note.message == message) {
+            return;
+        }
+        let hint = "The terminal keeps trying. If it stays so, check the network.";
+        let note = Note::new(now, code, Severity::Warning, message, hint);
+        self.service_note = Some(note.clone());
+        actions.push(Command::Notify(note));
+    }
+
+    fn tick(&mut self, now: Timestamp, actions: &mut Commands) {
+        let in_phase = now.saturating_since(self.phase_since);
+        match self.phase {
+            Phase::Leaving if in_phase >= LEAVE_PATIENCE => self.left(now, actions),
+            Phase::Joining if in_phase >= JOIN_SLOW && self.service_note.is_none() => {
+                self.trouble(now, "join_slow", "Joining the meeting takes long", "", actions);
+            }
+            _ => {}
+        }
+    }
+
+    /// Brings what the shell does in line with what the room is. Microphones close before anything else is
+    /// done and open after all the rest.
+    fn settle(&mut self, actions: Commands) -> Commands {
+        let status = self.status();
+        let (muted, lights) = (status.muted, status.signals);
+        let mut commands = Commands::new();
+        let microphones = changed(&mut self.told.microphones, !muted);
+        if muted && microphones {
+            commands.push(Command::Microphones { open: false });
+        }
+        if changed(&mut self.told.mute_light, lights.mute) {
+            commands.push(Command::ShowIndicator(IndicatorRole::Mute, lights.mute));
+        }
+        if changed(&mut self.told.status_light, lights.status) {
+            commands.push(Command::ShowIndicator(IndicatorRole::Status, lights.status));
+        }
+        commands.extend(actions);
+        if self.phase.in_meeting() && changed(&mut self.told.service_muted, muted) {
+            commands.push(Command::TellService { muted });
+        }
+        if !muted && microphones {
+            commands.push(Command::Microphones { open: true });
+        }
+        if changed(&mut self.told.volume, self.config.volume) {
+            commands.push(Command::SetVolume(self.config.volume));
+        }
+        if self.stopping && self.phase == Phase::Idle && !std::mem::replace(&mut self.exited, true) {
+            commands.push(Command::Exit);
+        }
+        commands
+    }
+}
+
+/// Whether `wanted` is news to who was told `told`; from now on it is not.
+fn changed<T: PartialEq>(told: &mut Option<T>, wanted: T) -> bool {
+    let news = told.as_ref() != Some(&wanted);
+    *told = Some(wanted);
+    news
+}
+
+fn with_detail(what: &str, detail: &str) -> String {
+    if detail.is_empty() { format!("{what}.") } else { format!("{what}: {detail}") }
+}
