@@ -1,1 +1,36 @@
-fn main(){}
+//! `cargo xtask`: one door to everything a developer, CI or a curious visitor runs.
+
+use clap::{Parser, Subcommand};
+use xtask::{bench, demo, screenshots, setup, test};
+
+/// Installs what is needed (saying what and why), then runs the demo, the tests or the benches.
+#[derive(Parser)]
+#[command(name = "cargo xtask", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The main job on the virtual board: a service, a room, its panel and a guest's link.
+    Demo(demo::Options),
+    /// All tests, or those named. Ends with `N passed, N failed`.
+    Test(test::Options),
+    /// Measures one thing and prints JSON with the peer's figure from the same run.
+    Bench(bench::Options),
+    /// Makes the README's screenshots again from a running demo.
+    Screenshots,
+    /// Installs everything the other commands need, and nothing else.
+    Setup,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Demo(options) => demo::run(&options),
+        Command::Test(options) => test::run(&options),
+        Command::Bench(options) => bench::run(&options),
+        Command::Screenshots => screenshots::run(),
+        Command::Setup => setup::everything(),
+    }
+}

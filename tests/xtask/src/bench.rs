@@ -1,0 +1,48 @@
+//! `cargo xtask bench NAME`: figures, with the peer's from the same run.
+
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use crate::{paths, process::run as run_step, setup};
+
+/// What `cargo xtask bench` takes.
+#[derive(clap::Args)]
+pub struct Options {
+    /// `join`: button to first frame, and connect to first frame. `latency`: camera to picture, voice to ear,
+    /// memory and CPU.
+    name: String,
+    /// Seconds (latency) or rounds (join) to measure.
+    #[arg(long)]
+    length: Option<u32>,
+}
+
+const BENCHES: &[&str] = &["join", "latency"];
+
+/// Builds in release, measures, and ends with one line of JSON.
+///
+/// # Errors
+/// When the bench is unknown or what it starts fails.
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    if !BENCHES.contains(&options.name.as_str()) {
+        bail!("there is no bench named {}; there are: {}", options.name, BENCHES.join(", "));
+    }
+    setup::to_test()?;
+    setup::pages()?;
+    setup::build("release")?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    run_step(
+        "cargo: building the bench",
+        Command::new(cargo)
+            .args(["build", "--release", "-p", "rostrum-tests", "--bin", "bench"])
+            .current_dir(paths::root()),
+    )?;
+    let mut bench = Command::new(paths::program("release", "bench"));
+    bench.arg(&options.name);
+    if let Some(length) = options.length {
+        bench.arg(length.to_string());
+    }
+    let status = bench.status().context("cannot start the bench")?;
+    anyhow::ensure!(status.success(), "the bench ended with {status}");
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! What `cargo xtask` is made of. The scenario tests use [`room`] to start the same programs the same way.
+
+pub mod bench;
+pub mod demo;
+pub mod paths;
+pub mod process;
+pub mod room;
+pub mod screenshots;
+pub mod setup;
+pub mod test;

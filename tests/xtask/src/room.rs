@@ -1,0 +1,302 @@
+//! Starts a service and rooms on this machine, the way the demo, the tests and the benches all do.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde_json::{Value, json};
+
+use crate::{paths, process::Running};
+
+/// Time for a program to get ready on a busy machine.
+pub const READY: Duration = Duration::from_secs(30);
+
+/// A `channeld` on loopback.
+pub struct Service {
+    /// The program.
+    pub program: Running,
+    /// `http://127.0.0.1:PORT`.
+    pub url: String,
+    /// The application that it serves.
+    pub app_id: String,
+    /// Its secret.
+    pub app_key: String,
+    profile: String,
+    dir: PathBuf,
+}
+
+/// How a service is started.
+pub struct ServiceOptions<'a> {
+    /// `debug` or `release`.
+    pub profile: &'a str,
+    /// Folder for its configuration and log; made when absent.
+    pub dir: &'a Path,
+    /// Ports of HTTP and media; 0 takes free ones.
+    pub ports: (u16, u16),
+    /// More lines of TOML for the end of its configuration.
+    pub extra: &'a str,
+}
+
+impl Service {
+    /// Starts it and waits until it listens.
+    ///
+    /// # Errors
+    /// When it does not; the message holds the end of its log.
+    pub fn start(options: &ServiceOptions<'_>) -> anyhow::Result<Self> {
+        fs::create_dir_all(options.dir)?;
+        let (app_id, app_key) = ("demo", random_hex()?);
+        let (http, media) = options.ports;
+        let config = format!(
+            "listen = \"127.0.0.1:{http}\"\nmedia_listen = \"127.0.0.1:{media}\"\nnode_ip = [\"127.0.0.1\"]\n\
+             pages = {:?}\n\n[apps]\n{app_id} = \"{app_key}\"\n{}\n",
+            paths::pages("guest"),
+            options.extra
+        );
+        fs::write(options.dir.join("channeld.toml"), config)?;
+        let (program, url) = Self::spawn(options.profile, options.dir)?;
+        // From now on it keeps the ports that it got, so that it can come back to them.
+        let service = Self {
+            program,
+            url,
+            app_id: app_id.into(),
+            app_key,
+            profile: options.profile.into(),
+            dir: options.dir.into(),
+        };
+        Ok(service)
+    }
+
+    fn spawn(profile: &str, dir: &Path) -> anyhow::Result<(Running, String)> {
+        let mut command = Command::new(paths::program(profile, "channeld"));
+        command.arg("--config").arg(dir.join("channeld.toml"));
+        let mut program = Running::start("channeld", dir.join("channeld.log"), &mut command)?;
+        let url = program.line(READY, |line| {
+            let rest = line.strip_prefix("channeld listening ")?;
+            let http = rest.split_whitespace().find_map(|word| word.strip_prefix("http="))?;
+            Some(format!("http://{http}"))
+        })?;
+        Ok((program, url))
+    }
+
+    /// Kills it as a power cut would.
+    ///
+    /// # Errors
+    /// When it is gone already.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.program.signal("KILL")?;
+        self.program.wait(Duration::from_secs(5)).map(|_| ())
+    }
+
+    /// Starts it again at the same place after [`Service::kill`].
+    ///
+    /// # Errors
+    /// As [`Service::start`].
+    pub fn start_again(&mut self) -> anyhow::Result<()> {
+        let file = self.dir.join("channeld.toml");
+        let address = self.url.trim_start_matches("http://").to_owned();
+        let text = fs::read_to_string(&file)?;
+        let fixed = text.lines().map(|line| match line.split_once(" = ") {
+            Some(("listen", _)) => format!("listen = \"{address}\""),
+            _ => line.to_owned(),
+        });
+        fs::write(&file, fixed.collect::<Vec<_>>().join("\n"))?;
+        let (program, url) = Self::spawn(&self.profile, &self.dir)?;
+        self.program = program;
+        anyhow::ensure!(url == self.url, "channeld came back at {url}, not at {}", self.url);
+        Ok(())
+    }
+
+    /// A token for `user` in `channel`; with a `udid` it is a terminal's.
+    ///
+    /// # Errors
+    /// When the service refuses.
+    pub fn token(&self, channel: &str, user: &str, udid: Option<&str>) -> anyhow::Result<String> {
+        let mut body = json!({"channel": channel, "user": user, "ttl_seconds": 86_400});
+        if let Some(udid) = udid {
+            body["udid"] = json!(udid);
+        }
+        let answer = self.api("POST", "/api/v1/tokens", Some(&body))?;
+        answer["token"].as_str().map(str::to_owned).context("the service's answer holds no token")
+    }
+
+    /// A link for guests of `channel`.
+    ///
+    /// # Errors
+    /// When the service refuses.
+    pub fn guest_link(&self, channel: &str) -> anyhow::Result<String> {
+        let answer = self.api("POST", &format!("/api/v1/channels/{channel}/invites"), Some(&json!({})))?;
+        answer["link"].as_str().map(str::to_owned).context("the service's answer holds no link")
+    }
+
+    /// Calls the management API as the application.
+    ///
+    /// # Errors
+    /// When the answer is not a success; the message holds it.
+    pub fn api(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        let credentials = BASE64_STANDARD.encode(format!("{}:{}", self.app_id, self.app_key));
+        http(method, &format!("{}{path}", self.url), Some(&format!("Basic {credentials}")), body)
+    }
+}
+
+/// A `rostrumd` on the virtual board.
+pub struct Terminal {
+    /// The program.
+    pub program: Running,
+    /// `http://127.0.0.1:PORT` of its panel.
+    pub panel: String,
+    config: PathBuf,
+    profile: String,
+    log: PathBuf,
+}
+
+/// How a terminal is started.
+pub struct TerminalOptions<'a> {
+    /// `debug` or `release`.
+    pub profile: &'a str,
+    /// Folder for its configuration, data and log; made when absent.
+    pub dir: &'a Path,
+    /// Port of its panel; 0 takes a free one.
+    pub port: u16,
+    /// Name of its user and of its board.
+    pub user: &'a str,
+    /// The channel that it joins.
+    pub channel: &'a str,
+    /// A recording for its camera and microphones.
+    pub clip: Option<&'a Path>,
+    /// More lines of TOML for the end of its configuration.
+    pub extra: &'a str,
+}
+
+impl Terminal {
+    /// Starts it and waits until its panel answers.
+    ///
+    /// # Errors
+    /// When it does not; the message holds the end of its log.
+    pub fn start(service: &Service, options: &TerminalOptions<'_>) -> anyhow::Result<Self> {
+        fs::create_dir_all(options.dir)?;
+        let token_file = options.dir.join("token");
+        fs::write(&token_file, service.token(options.channel, options.user, Some(options.user))?)?;
+        let clip = options.clip.map(|clip| format!("clip = {clip:?}\n")).unwrap_or_default();
+        let config = format!(
+            "data_dir = {:?}\n\n[service]\nurl = \"{}\"\nchannel = \"{}\"\nuser = \"{user}\"\ntoken_file = {token_file:?}\n\n\
+             [board]\nprofile = \"virtual\"\nudid = \"{user}\"\n{clip}\n[panel]\nlisten = \"127.0.0.1:{}\"\npages = {:?}\n{}\n",
+            options.dir.join("data"),
+            service.url,
+            options.channel,
+            options.port,
+            paths::pages("panel"),
+            options.extra,
+            user = options.user,
+        );
+        let file = options.dir.join("rostrumd.toml");
+        fs::write(&file, config)?;
+        let log = options.dir.join("rostrumd.log");
+        let (program, panel) = Self::spawn(options.profile, &file, &log)?;
+        Ok(Self { program, panel, config: file, profile: options.profile.into(), log })
+    }
+
+    fn spawn(profile: &str, config: &Path, log: &Path) -> anyhow::Result<(Running, String)> {
+        let mut command = Command::new(paths::program(profile, "rostrumd"));
+        command.arg("--config").arg(config);
+        let mut program = Running::start("rostrumd", log.to_owned(), &mut command)?;
+        let panel =
+            program.line(READY, |line| line.strip_prefix("rostrumd ready panel=").map(str::to_owned))?;
+        Ok((program, panel))
+    }
+
+    /// Starts it again after it was killed, as systemd would.
+    ///
+    /// # Errors
+    /// As [`Terminal::start`].
+    pub fn start_again(&mut self) -> anyhow::Result<()> {
+        let (program, panel) = Self::spawn(&self.profile, &self.config, &self.log)?;
+        self.program = program;
+        self.panel = panel;
+        Ok(())
+    }
+
+    /// Calls the panel's REST interface: `path` below `/api/v1`.
+    ///
+    /// # Errors
+    /// When the answer is not a success; the message holds it.
+    pub fn api(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        http(method, &format!("{}/api/v1{path}", self.panel), None, body)
+    }
+
+    /// The panel's state.
+    ///
+    /// # Errors
+    /// When the panel does not answer.
+    pub fn state(&self) -> anyhow::Result<Value> {
+        self.api("GET", "/state", None)
+    }
+
+    /// Waits until `accept` holds of the state.
+    ///
+    /// # Errors
+    /// When it does not within `timeout`; the message holds the last state.
+    pub fn wait_for(
+        &self,
+        what: &str,
+        timeout: Duration,
+        accept: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let state = self.state()?;
+            if accept(&state) {
+                return Ok(state);
+            }
+            if Instant::now() >= deadline {
+                bail!("{what} was not seen within {timeout:?}; the last state was {state}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// One HTTP request with a JSON body and a JSON answer (`Null` when it is empty).
+///
+/// # Errors
+/// When the answer is not a success; the message holds it.
+pub fn http(
+    method: &str,
+    url: &str,
+    authorization: Option<&str>,
+    body: Option<&Value>,
+) -> anyhow::Result<Value> {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(Duration::from_secs(10)))
+        .http_status_as_error(false)
+        .build()
+        .into();
+    let mut request = ureq::http::Request::builder().method(method).uri(url);
+    if let Some(authorization) = authorization {
+        request = request.header("Authorization", authorization);
+    }
+    let mut response = match body {
+        Some(body) => {
+            let request = request.header("Content-Type", "application/json").body(body.to_string())?;
+            agent.run(request)
+        }
+        None => agent.run(request.body(())?),
+    }
+    .with_context(|| format!("{method} {url}"))?;
+    let text = response.body_mut().read_to_string()?;
+    if !response.status().is_success() {
+        bail!("{method} {url} answered {}: {text}", response.status());
+    }
+    Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
+}
+
+fn random_hex() -> anyhow::Result<String> {
+    use std::io::Read;
+    let mut bytes = [0; 16];
+    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

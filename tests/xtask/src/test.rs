@@ -1,0 +1,215 @@
+//! `cargo xtask test`: every test there is, by name.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context, bail};
+
+use crate::{
+    paths,
+    process::{say, status},
+    setup,
+};
+
+/// What `cargo xtask test` takes.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Only say the names of all tests.
+    #[arg(long)]
+    list: bool,
+    /// Run only these (see --list); all when none is named.
+    names: Vec<String>,
+}
+
+/// One thing to run, with a name of its own.
+struct Test {
+    name: String,
+    about: String,
+    kind: Kind,
+}
+
+enum Kind {
+    /// A check of the whole tree by a tool.
+    Tool(&'static [&'static str]),
+    /// The unit tests of the pages.
+    Pages,
+    /// Unit and integration tests of one crate.
+    Crate(String),
+    /// One scenario against real peers: a file of `tests/scenarios`.
+    Scenario(String),
+}
+
+const TOOLS: &[(&str, &str, &[&str])] = &[
+    ("fmt", "the code is formatted", &["fmt", "--all", "--check"]),
+    (
+        "clippy",
+        "the lints are clean",
+        &["clippy", "-q", "--workspace", "--all-targets", "--", "-D", "warnings"],
+    ),
+    ("doc", "the documentation builds without a warning", &["doc", "-q", "--workspace", "--no-deps"]),
+    (
+        "deny",
+        "licences, sources and bans of all dependencies",
+        &["deny", "--workspace", "check", "licenses", "bans", "sources"],
+    ),
+];
+
+const CRATES: &[&str] = &[
+    "rostrum-hal",
+    "rostrum-board",
+    "rostrum-rtc",
+    "rostrum-channel",
+    "rostrum-audio",
+    "rostrum-media",
+    "rostrum-room",
+    "rostrum-fleet",
+    "rostrum-panel",
+    "rostrumd",
+    "xtask",
+];
+
+/// Runs the tests and ends with `N passed, N failed`.
+///
+/// # Errors
+/// When a test fails or something that a test needs cannot be installed.
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let all = tests()?;
+    if options.list {
+        for test in all {
+            say_plain(&format!("{:32} {}", test.name, test.about));
+        }
+        return Ok(());
+    }
+    for name in &options.names {
+        if !all.iter().any(|test| test.name == *name) {
+            bail!("there is no test named {name}; `cargo xtask test --list` says which there are");
+        }
+    }
+    let chosen: Vec<_> = all
+        .into_iter()
+        .filter(|test| options.names.is_empty() || options.names.contains(&test.name))
+        .collect();
+    setup::to_test()?;
+    if chosen.iter().any(|test| matches!(test.kind, Kind::Scenario(_) | Kind::Pages)) {
+        setup::pages()?;
+    }
+    if chosen.iter().any(|test| matches!(test.kind, Kind::Tool(words) if words[0] == "deny")) {
+        setup::cargo_deny()?;
+    }
+    if chosen.iter().any(|test| matches!(test.kind, Kind::Scenario(_))) {
+        setup::build("debug")?;
+    }
+    let mut failed = Vec::new();
+    let total = chosen.len();
+    for (number, test) in chosen.iter().enumerate() {
+        say(&format!("[{}/{total}] {}: {}", number + 1, test.name, test.about));
+        let start = Instant::now();
+        let passed = status(&mut command(test)?)?.success();
+        let word = if passed { "passed" } else { "FAILED" };
+        say(&format!(
+            "[{}/{total}] {} {word} in {:.0} s",
+            number + 1,
+            test.name,
+            start.elapsed().as_secs_f32()
+        ));
+        if !passed {
+            failed.push(test.name.as_str());
+        }
+    }
+    if !failed.is_empty() {
+        say_plain(&format!("failed: {}", failed.join(" ")));
+    }
+    say_plain(&format!("{} passed, {} failed", total - failed.len(), failed.len()));
+    if failed.is_empty() { Ok(()) } else { std::process::exit(1) }
+}
+
+fn tests() -> anyhow::Result<Vec<Test>> {
+    let mut tests: Vec<_> = TOOLS
+        .iter()
+        .map(|(name, about, words)| Test {
+            name: (*name).into(),
+            about: (*about).into(),
+            kind: Kind::Tool(words),
+        })
+        .collect();
+    tests.push(Test {
+        name: "pages".into(),
+        about: "types and logic of the pages".into(),
+        kind: Kind::Pages,
+    });
+    tests.extend(CRATES.iter().map(|name| Test {
+        name: (*name).into(),
+        about: format!("unit tests of {name}"),
+        kind: Kind::Crate((*name).into()),
+    }));
+    let dir = paths::root().join("tests/scenarios");
+    let mut scenarios = fs::read_dir(&dir)
+        .with_context(|| format!("cannot read {}", dir.display()))?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .collect::<Vec<_>>();
+    scenarios.sort();
+    for path in scenarios {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        tests.push(Test { about: about(&path)?, kind: Kind::Scenario(name.clone()), name });
+    }
+    Ok(tests)
+}
+
+/// The first line of a scenario's documentation says what it is about.
+fn about(path: &Path) -> anyhow::Result<String> {
+    let text = fs::read_to_string(path)?;
+    Ok(text.lines().next().unwrap_or_default().trim_start_matches("//!").trim().to_owned())
+}
+
+fn command(test: &Test) -> anyhow::Result<Command> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(paths::root()).stdin(Stdio::null());
+    match &test.kind {
+        Kind::Tool(words) => {
+            command.args(*words);
+            if words[0] == "doc" {
+                command.env("RUSTDOCFLAGS", "-D warnings");
+            }
+            if words[0] == "deny" {
+                let path = std::env::var_os("PATH").unwrap_or_default();
+                let dirs =
+                    std::iter::once(setup::tools_dir().join("bin")).chain(std::env::split_paths(&path));
+                command.env("PATH", std::env::join_paths(dirs)?);
+            }
+        }
+        Kind::Crate(name) => {
+            command.args(["test", "-q", "-p", name]);
+        }
+        Kind::Scenario(name) => {
+            // One at a time: each starts several programs and measures what they do.
+            command.args([
+                "test",
+                "-q",
+                "-p",
+                "rostrum-tests",
+                "--test",
+                name,
+                "--",
+                "--test-threads=1",
+                "--nocapture",
+            ]);
+        }
+        Kind::Pages => {
+            command = Command::new("npm");
+            command.args(["test"]).current_dir(paths::root().join("firmware/web")).stdin(Stdio::null());
+        }
+    }
+    Ok(command)
+}
+
+fn say_plain(line: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
