@@ -1,1 +1,2 @@
 //! rostrum-channel.
+pub mod transport;
