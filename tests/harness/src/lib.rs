@@ -1,1 +1,15 @@
-//! harness
+//! What the scenarios are written with: a service and rooms, a browser, LiveKit's Python SDK, and ways to look at
+//! pictures and to listen to sound.
+
+pub mod browser;
+pub mod lab;
+pub mod picture;
+pub mod python;
+pub mod signalling;
+pub mod sound;
+pub mod wait;
+
+pub use browser::Browser;
+pub use lab::Lab;
+pub use python::Python;
+pub use wait::until;

@@ -270,11 +270,7 @@ pub fn http(
     authorization: Option<&str>,
     body: Option<&Value>,
 ) -> anyhow::Result<Value> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(Duration::from_secs(10)))
-        .http_status_as_error(false)
-        .build()
-        .into();
+    let agent = agent();
     let mut request = ureq::http::Request::builder().method(method).uri(url);
     if let Some(authorization) = authorization {
         request = request.header("Authorization", authorization);
@@ -292,6 +288,28 @@ pub fn http(
         bail!("{method} {url} answered {}: {text}", response.status());
     }
     Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
+}
+
+/// Headers (names in lower case) and body of one GET request.
+///
+/// # Errors
+/// When the answer is not a success.
+pub fn http_bytes(url: &str) -> anyhow::Result<(Vec<(String, String)>, Vec<u8>)> {
+    let mut response = agent().get(url).call().with_context(|| format!("GET {url}"))?;
+    anyhow::ensure!(response.status().is_success(), "GET {url} answered {}", response.status());
+    let headers = response.headers().iter();
+    let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()));
+    let headers = headers.collect();
+    let body = response.body_mut().with_config().limit(64 << 20).read_to_vec()?;
+    Ok((headers, body))
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .timeout_global(Some(Duration::from_secs(10)))
+        .http_status_as_error(false)
+        .build()
+        .into()
 }
 
 fn random_hex() -> anyhow::Result<String> {

@@ -1,0 +1,54 @@
+//! PyPI `livekit` (libwebrtc): peers in `tests/peers/livekit_py`, each a program that prints JSON lines.
+
+use std::{path::Path, process::Command, time::Duration};
+
+use anyhow::Context;
+use serde_json::Value;
+use xtask::{paths, process::Running};
+
+/// One Python peer.
+pub struct Python {
+    program: Running,
+}
+
+impl Python {
+    /// Starts `tests/peers/livekit_py/SCRIPT` with `arguments`; its log goes into `dir`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(dir: &Path, script: &str, arguments: &[&str]) -> anyhow::Result<Self> {
+        let mut command = Command::new(paths::python());
+        command
+            .arg("-u")
+            .arg(paths::root().join("tests/peers/livekit_py").join(script))
+            .args(arguments)
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        Ok(Self { program: Running::start(script, dir.join(format!("{script}.log")), &mut command)? })
+    }
+
+    /// The next line for which `wanted` gives something.
+    ///
+    /// # Errors
+    /// When none comes within `timeout`.
+    pub fn next<T>(
+        &mut self,
+        timeout: Duration,
+        mut wanted: impl FnMut(&Value) -> Option<T>,
+    ) -> anyhow::Result<T> {
+        self.program.line(timeout, |line| wanted(&serde_json::from_str(line).ok()?))
+    }
+
+    /// The next line whose `event` is `name`.
+    ///
+    /// # Errors
+    /// When none comes within `timeout`.
+    pub fn event(&mut self, name: &str, timeout: Duration) -> anyhow::Result<Value> {
+        self.next(timeout, |line| (line["event"] == name).then(|| line.clone()))
+            .with_context(|| format!("waiting for {name}"))
+    }
+
+    /// The program itself.
+    pub fn program(&mut self) -> &mut Running {
+        &mut self.program
+    }
+}

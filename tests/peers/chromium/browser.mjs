@@ -1,0 +1,89 @@
+// Drives Debian's Chromium for the scenarios. One JSON command a line on standard input, for example
+// {"do": "open", "page": "guest", "url": "http://..."}; each is answered by one line of JSON on standard output:
+// {"ok": ...} or {"error": "..."}. Options are one JSON object as the only argument:
+// {"video": "FILE.mjpeg", "audio": "FILE.wav"}: what the fake camera and microphone play.
+import { chromium } from "playwright-core";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+
+const options = JSON.parse(process.argv[2] ?? "{}");
+const inpage = readFileSync(new URL("inpage.js", import.meta.url), "utf8");
+const profile = mkdtempSync(join(tmpdir(), "rostrum-chromium-"));
+const args = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--allow-loopback-in-peer-connection",
+  "--autoplay-policy=no-user-gesture-required",
+  "--use-fake-ui-for-media-stream",
+  "--use-fake-device-for-media-stream",
+  // A page in the background must play on: two pages share one browser here.
+  "--disable-background-timer-throttling",
+  "--disable-backgrounding-occluded-windows",
+  "--disable-renderer-backgrounding",
+];
+if (options.video) args.push(`--use-file-for-fake-video-capture=${options.video}`);
+if (options.audio) args.push(`--use-file-for-fake-audio-capture=${options.audio}`);
+const context = await chromium.launchPersistentContext(profile, {
+  executablePath: "/usr/bin/chromium",
+  headless: true,
+  args,
+  viewport: { width: 1280, height: 800 },
+  permissions: ["camera", "microphone", "clipboard-read", "clipboard-write"],
+});
+const pages = new Map();
+
+const commands = {
+  async open({ page, url, width, height }) {
+    const opened = await context.newPage();
+    if (width) await opened.setViewportSize({ width, height });
+    opened.on("console", (message) => console.error(`[${page}] ${message.type()}: ${message.text()}`));
+    opened.on("pageerror", (error) => console.error(`[${page}] error: ${error}`));
+    await opened.addInitScript(inpage);
+    pages.set(page, opened);
+    const response = await opened.goto(url);
+    return response?.status() ?? 0;
+  },
+  async close({ page }) {
+    await of(page).close();
+    pages.delete(page);
+  },
+  click: ({ page, test_id }) => of(page).getByTestId(test_id).first().click({ timeout: 10000 }),
+  fill: ({ page, test_id, text }) => of(page).getByTestId(test_id).first().fill(text, { timeout: 10000 }),
+  press: ({ page, key }) => of(page).keyboard.press(key),
+  text: ({ page, test_id }) =>
+    test_id
+      ? of(page).getByTestId(test_id).first().innerText({ timeout: 10000 })
+      : of(page).locator("body").innerText({ timeout: 10000 }),
+  attribute: ({ page, test_id, name }) => of(page).getByTestId(test_id).first().getAttribute(name, { timeout: 10000 }),
+  screenshot: async ({ page, file }) => void (await of(page).screenshot({ path: file })),
+  // Calls a function of inpage.js.
+  call: ({ page, name, parameters }) =>
+    of(page).evaluate(([name, parameters]) => globalThis.rostrumTest[name](parameters), [name, parameters ?? {}]),
+};
+
+function of(page) {
+  const found = pages.get(page);
+  if (!found) throw new Error(`no page named ${page} is open`);
+  return found;
+}
+
+const answer = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
+answer({ ok: "ready" });
+for await (const line of createInterface({ input: process.stdin })) {
+  try {
+    const command = JSON.parse(line);
+    if (command.do === "quit") break;
+    answer({ ok: (await commands[command.do](command)) ?? null });
+  } catch (error) {
+    answer({ error: String(error) });
+  }
+}
+await context.close();
+rmSync(profile, { recursive: true, force: true });
