@@ -41,7 +41,11 @@ pub trait VideoEncoderFactory: Send + Sync {
     ///
     /// # Errors
     /// [`EncoderError::Unavailable`], [`EncoderError::Failed`].
-    fn open(&self, settings: EncoderSettings, sink: EncodedSink) -> Result<Box<dyn VideoEncoder>, EncoderError>;
+    fn open(
+        &self,
+        settings: EncoderSettings,
+        sink: EncodedSink,
+    ) -> Result<Box<dyn VideoEncoder>, EncoderError>;
 }
 
 /// One running encoder. Dropping it stops it; nothing reaches the sink after that.
