@@ -1,1 +1,32 @@
-//! rostrum-audio.
+//! From the microphones to Opus and from Opus to the speaker: pure functions of sample frames, without
+//! I/O, threads or a clock.
+//!
+//! Sound is `f32` at 48 kHz, -1.0..=1.0, interleaved, in frames of 10 ms ([`FRAME`] samples of each channel).
+//! A shell with an audio thread owns a [`CaptureChain`] (microphones to packets) and a [`PlayOut`] (packets to
+//! the speaker) and carries what the speaker plays ([`PlayOut::reference`]) to [`CaptureChain::playback`].
+
+mod capture;
+mod decode;
+mod delay;
+mod encode;
+mod error;
+mod jitter;
+mod level;
+mod playout;
+mod stretch;
+mod track;
+mod voice;
+
+pub use capture::{CaptureChain, CaptureMeters, EncodedAudio, Mode};
+pub use error::AudioError;
+pub use level::{Dbov, SILENCE};
+pub use playout::{MAX_TRACKS, PlayOut, TrackKey};
+pub use track::TrackStatistics;
+pub use voice::{EchoControl, NoiseSuppression, VoiceOptions};
+
+/// Samples a second.
+pub const RATE_HZ: u32 = 48_000;
+/// Samples of one channel in a frame of 10 ms.
+pub const FRAME: usize = 480;
+/// Samples of one channel in a packet of 20 ms.
+pub const PACKET: usize = 960;

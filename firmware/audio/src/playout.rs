@@ -1,0 +1,153 @@
+//! Packets of all remote tracks to the speaker.
+
+use crate::level::sane;
+use crate::track::{Track, TrackStatistics};
+use crate::{AudioError, Dbov, FRAME};
+use rostrum_hal::Timestamp;
+
+/// The most tracks that are played at once; packets of further ones are left out.
+pub const MAX_TRACKS: usize = 64;
+/// Tracks whose memory is taken at the start: a full channel.
+const READY: usize = 16;
+/// Below this the mix is exact; above it bends towards full scale.
+const KNEE: f32 = 0.8;
+
+/// Names one remote track; the shell chooses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TrackKey(pub u64);
+
+/// Everything that the room hears: a jitter buffer and decoder for each track, the mix, the volume.
+pub struct PlayOut {
+    channels: usize,
+    playing: Vec<(TrackKey, Track)>,
+    spare: Vec<Track>,
+    volume: f32,
+    volume_now: f32,
+    reference: [f32; FRAME],
+}
+
+impl PlayOut {
+    /// For a speaker of one or two channels, at full volume. Memory for 16 tracks is taken here; more tracks
+    /// take theirs when they come.
+    ///
+    /// # Errors
+    /// [`AudioError::SpeakerChannels`], [`AudioError::Opus`].
+    pub fn new(channels: usize) -> Result<Self, AudioError> {
+        let spare = (0..READY).map(|_| Track::new(channels)).collect::<Result<_, _>>()?;
+        Ok(Self {
+            channels,
+            playing: Vec::with_capacity(MAX_TRACKS),
+            spare,
+            volume: 1.0,
+            volume_now: 1.0,
+            reference: [0.0; FRAME],
+        })
+    }
+
+    /// Takes an Opus packet of `track` as it arrives: its RTP sequence number and timestamp (48 kHz,
+    /// RFC 7587) and when it came. An unknown track begins here. Whatever is in the packet, other tracks
+    /// and later packets are none the worse for it.
+    pub fn push(
+        &mut self,
+        track: TrackKey,
+        sequence: u16,
+        rtp_timestamp: u32,
+        opus: &[u8],
+        arrival: Timestamp,
+    ) {
+        let index = match self.playing.iter().position(|(key, _)| *key == track) {
+            Some(index) => index,
+            None if self.playing.len() >= MAX_TRACKS => return,
+            None => {
+                let Some(new) = self.spare.pop().or_else(|| Track::new(self.channels).ok()) else { return };
+                self.playing.push((track, new));
+                self.playing.len() - 1
+            }
+        };
+        self.playing[index].1.push(sequence, rtp_timestamp, opus, arrival);
+    }
+
+    /// Ends a track. Packets of it that come later begin it anew.
+    pub fn remove(&mut self, track: TrackKey) {
+        if let Some(index) = self.playing.iter().position(|(key, _)| *key == track) {
+            let (_, mut track) = self.playing.swap_remove(index);
+            if self.spare.len() < READY {
+                track.reset();
+                self.spare.push(track);
+            }
+        }
+    }
+
+    /// Volume in percent, 0..=100; more counts as 100. It follows loudness as people hear it (the square),
+    /// and glides within one period.
+    pub fn set_volume(&mut self, percent: u8) {
+        let share = f32::from(percent.min(100)) / 100.0;
+        self.volume = share * share;
+    }
+
+    /// Writes the next period to `out`: 480 samples of each channel, interleaved, -1.0..=1.0. A buffer of
+    /// another size gets silence, and no time passes.
+    pub fn mix(&mut self, out: &mut [f32]) {
+        out.fill(0.0);
+        if out.len() != FRAME * self.channels {
+            return;
+        }
+        for (_, track) in &mut self.playing {
+            if let Some(frame) = track.pull() {
+                for (sum, sample) in out.iter_mut().zip(frame) {
+                    *sum += sample;
+                }
+            }
+        }
+        let step = (self.volume - self.volume_now) / FRAME as f32;
+        for (samples, reference) in out.chunks_exact_mut(self.channels).zip(&mut self.reference) {
+            self.volume_now += step;
+            for sample in samples.iter_mut() {
+                *sample = soft_clip(sane(*sample * self.volume_now));
+            }
+            *reference = samples.iter().sum::<f32>() / samples.len() as f32;
+        }
+        self.volume_now = self.volume;
+    }
+
+    /// What the last [`PlayOut::mix`] gave, mono, 480 samples: what the echo canceller must know.
+    pub fn reference(&self) -> &[f32] {
+        &self.reference
+    }
+
+    /// Loudness of each track in its last period, before the volume.
+    pub fn levels(&self) -> impl Iterator<Item = (TrackKey, Dbov)> + '_ {
+        self.playing.iter().map(|(key, track)| (*key, track.level()))
+    }
+
+    /// How `track` is doing; `None` when it is unknown.
+    pub fn statistics(&self, track: TrackKey) -> Option<TrackStatistics> {
+        self.playing.iter().find(|(key, _)| *key == track).map(|(_, track)| track.statistics())
+    }
+}
+
+/// Exact up to the knee, then bending so that full scale is never passed.
+fn soft_clip(sample: f32) -> f32 {
+    let over = sample.abs() - KNEE;
+    if over <= 0.0 {
+        return sample;
+    }
+    let room = 1.0 - KNEE;
+    (KNEE + room * (over / room).tanh()).copysign(sample)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn soft_clipping_is_exact_below_the_knee_and_bounded_above() {
+        assert_eq!(soft_clip(-0.8), -0.8);
+        let mut last = -1.0;
+        for i in -2_000..=2_000 {
+            let y = soft_clip(i as f32 / 1_000.0);
+            assert!(y >= last && y.abs() <= 1.0);
+            last = y;
+        }
+    }
+}
