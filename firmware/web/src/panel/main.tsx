@@ -1,2 +1,8 @@
 import { createRoot } from "react-dom/client";
-createRoot(document.getElementById("root")!).render(<p/>);
+import "../shared/theme.css";
+import "./panel.css";
+import { App } from "./App";
+import { applyTheme, theme } from "./theme";
+
+applyTheme(theme());
+createRoot(document.getElementById("root")!).render(<App />);

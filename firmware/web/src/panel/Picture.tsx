@@ -1,0 +1,56 @@
+import { useEffect, useRef, useState } from "react";
+import { Icon } from "../shared/Icon";
+import { usePanel } from "./usePanel";
+
+const AGAIN_MS = 2000;
+
+/** What the room's screen shows, live, while somebody looks. */
+export function Picture() {
+  const { state } = usePanel();
+  const frame = useRef<HTMLElement>(null);
+  const looked = useLooked(frame);
+  const [serial, setSerial] = useState(0);
+  const [broken, setBroken] = useState(false);
+
+  useEffect(() => {
+    if (!broken) return;
+    const timer = setTimeout(() => {
+      setSerial((old) => old + 1);
+      setBroken(false);
+    }, AGAIN_MS);
+    return () => clearTimeout(timer);
+  }, [broken]);
+
+  const display = state.devices["display"];
+  return (
+    <figure ref={frame} className="picture card" aria-label="The room's screen">
+      {looked && !broken && (
+        <img key={serial} src={`/api/v1/screen.mjpeg?view=${serial}`} alt="What the room's screen shows now"
+          data-testid="screen" onError={() => setBroken(true)} />
+      )}
+      {broken && (
+        <div className="no-picture" data-testid="no-screen">
+          <Icon name="screen" />
+          <span>{display && !display.ok ? "The screen does not work" : "No picture of the screen yet"}</span>
+        </div>
+      )}
+    </figure>
+  );
+}
+
+/** Whether somebody can see the element: the page is in front and scrolled to it. */
+function useLooked(element: React.RefObject<HTMLElement | null>): boolean {
+  const [inView, setInView] = useState(true);
+  const [inFront, setInFront] = useState(!document.hidden);
+  useEffect(() => {
+    const onFront = () => setInFront(!document.hidden);
+    document.addEventListener("visibilitychange", onFront);
+    const observer = new IntersectionObserver(([entry]) => setInView(entry?.isIntersecting ?? true));
+    if (element.current) observer.observe(element.current);
+    return () => {
+      document.removeEventListener("visibilitychange", onFront);
+      observer.disconnect();
+    };
+  }, [element]);
+  return inView && inFront;
+}

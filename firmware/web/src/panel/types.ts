@@ -1,0 +1,104 @@
+/** The device's state as its interface sends it; `rostrum-panel`'s OpenAPI (`/api/openapi.json`) is the source. */
+export interface State {
+  room: RoomState;
+  channel: string | null;
+  user: string | null;
+  display_name: string;
+  /** Percent. */
+  volume: number;
+  participants: Participant[];
+  camera: CameraState | null;
+  indicators: { status: Light; mute: Light };
+  buttons: string[];
+  settings: Settings;
+  guest_link: string | null;
+  errors: Problem[];
+  devices: Record<string, Device | null>;
+  virtual: boolean;
+  board: BoardState | null;
+  version: string;
+  /** When this was sent, in microseconds on the device's clock; compare with what ends in `since_us`. */
+  now_us: number;
+}
+
+export type Phase = "idle" | "joining" | "in_channel" | "reconnecting" | "leaving";
+
+export type MuteReason =
+  | "not_in_meeting" | "switch" | "switch_fault" | "microphones_fault" | "light_fault" | "button" | "page" | "far_end"
+  | "joined_muted";
+
+export interface RoomState {
+  phase: Phase;
+  phase_since_us: number;
+  muted: boolean;
+  mute_reason: MuteReason | null;
+  can_unmute: boolean;
+}
+
+export interface Participant {
+  user: string;
+  name: string;
+  speaking: boolean;
+  muted: boolean;
+  camera: boolean;
+  sharing: boolean;
+  quality: "unknown" | "excellent" | "good" | "poor" | "lost";
+}
+
+export interface CameraState {
+  name: string;
+  controls: Control[];
+  presets: string[];
+}
+
+export interface Control {
+  /** `pan` and `tilt` in arc seconds, `zoom` in hundredths, `exposure` in 100 us. */
+  control: string;
+  minimum: number;
+  maximum: number;
+  step: number;
+  default: number;
+  value: number;
+  read_only: boolean;
+}
+
+export interface Light {
+  rgb: [number, number, number];
+  /** Half the period of blinking; steady when `null`. */
+  blink_ms: number | null;
+}
+
+export interface Settings {
+  max_layer: "low" | "mid" | "high";
+  /** Clockwise, in degrees. */
+  orientation: 0 | 90 | 180 | 270;
+  mirrored: boolean;
+  preference: "sharpness" | "fluency";
+  audio_only: boolean;
+  music_mode: boolean;
+  self_view: boolean;
+  join_muted: boolean;
+}
+
+export interface Problem {
+  code: string;
+  severity: "info" | "warning" | "error";
+  message: string;
+  hint: string;
+  since_us: number;
+}
+
+export interface Device {
+  name: string;
+  ok: boolean;
+}
+
+/** The inside of the virtual board: what its lights really show, not what they should. */
+export interface BoardState {
+  indicators: { status: Light; mute: Light };
+  /** By role; whether each is held down. */
+  buttons: Record<string, boolean>;
+  mute_switch_cut: boolean;
+  /** By name; whether each is injected. */
+  faults: Record<string, boolean>;
+}
