@@ -1,4 +1,5 @@
 import { useMediaDevices } from "@livekit/components-react";
+import type { LocalTrack } from "livekit-client";
 import { useCallback, useEffect, useRef, useState } from "react";
 import { Icon } from "../shared/Icon";
 import { isName, shown } from "../shared/names";
@@ -96,9 +97,9 @@ function Preview({ choices, choose }: Pick<LobbyProps, "choices" | "choose">) {
       {camera.trouble && <Notice tone="wait" title={camera.trouble.title} hint={camera.trouble.hint} />}
       {microphone.trouble && <Notice tone="wait" title={microphone.trouble.title} hint={microphone.trouble.hint} />}
       <div className="devices">
-        <Device kind="audioinput" label="Microphone" value={choices.microphone} ready={microphone.track !== undefined}
+        <Device kind="audioinput" label="Microphone" value={choices.microphone} track={microphone.track}
           onChange={(microphone) => choose({ microphone, audio: true })} />
-        <Device kind="videoinput" label="Camera" value={choices.camera} ready={camera.track !== undefined}
+        <Device kind="videoinput" label="Camera" value={choices.camera} track={camera.track}
           onChange={(camera) => choose({ camera, video: true })} />
       </div>
     </section>
@@ -127,22 +128,23 @@ interface DeviceProps {
   kind: MediaDeviceKind;
   label: string;
   value: string;
-  /** Names are known once the browser gave the device. */
-  ready: boolean;
+  /** The device that is open now; the browser tells the names of devices only when one is. */
+  track?: LocalTrack;
   onChange: (id: string) => void;
 }
 
-function Device({ kind, label, value, ready, onChange }: DeviceProps) {
+function Device({ kind, label, value, track, onChange }: DeviceProps) {
   const [, setError] = useState<Error>();
   const devices = useMediaDevices({ kind, onError: useCallback((error: Error) => setError(error), []) });
   const named = devices.filter((device) => device.deviceId !== "" && device.label !== "");
-  if (!ready && named.length === 0) return null;
-  const known = named.some((device) => device.deviceId === value);
+  if (named.length === 0) return null;
+  const open = track?.mediaStreamTrack.getSettings().deviceId;
+  const shownId = [value, open].find((id) => named.some((device) => device.deviceId === id));
   return (
     <label className="field grow">
       <span>{label}</span>
-      <select value={known ? value : ""} onChange={(event) => onChange(event.target.value)} data-testid={`choose-${kind}`}>
-        {!known && <option value="">As the browser chooses</option>}
+      <select value={shownId ?? ""} onChange={(event) => onChange(event.target.value)} data-testid={`choose-${kind}`}>
+        {shownId === undefined && <option value="">As the browser chooses</option>}
         {named.map((device) => <option key={device.deviceId} value={device.deviceId}>{device.label}</option>)}
       </select>
     </label>

@@ -78,11 +78,11 @@ export function App() {
           <div className="column">
             <Picture />
             <Camera />
+            <GuestLink />
           </div>
           <div className="column">
             {panel.state.virtual && <VirtualBoard />}
             <People />
-            <GuestLink />
             <RoomSettings />
           </div>
         </div>

@@ -15,7 +15,7 @@ export function GuestLink() {
   }, [copied]);
 
   return (
-    <section className="card stack" data-testid="guests">
+    <section className="card stack guests" data-testid="guests">
       <h2 className="row"><Icon name="plus" /> Invite a guest</h2>
       {!link && <p className="soft">The link is here once the service has given one.</p>}
       {link && (

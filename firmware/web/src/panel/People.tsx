@@ -9,7 +9,7 @@ export function People() {
   const { state } = usePanel();
   const { participants, room } = state;
   return (
-    <section className="card stack" data-testid="people" data-count={participants.length}>
+    <section className="card stack people-card" data-testid="people" data-count={participants.length}>
       <h2 className="row"><Icon name="people" /> People <span className="count">{participants.length}</span></h2>
       {participants.length === 0 && (
         <p className="soft">{inMeeting(room.phase) ? "Nobody else is here yet." : "You see here who is in the meeting."}</p>

@@ -26,7 +26,7 @@ export function RoomSettings() {
   const [look, setLook] = useState(theme);
   const change = (patch: Partial<Settings>) => void act("PATCH", "settings", patch);
   return (
-    <section className="card stack" data-testid="settings">
+    <section className="card stack settings" data-testid="settings">
       <h2 className="row"><Icon name="settings" /> Settings</h2>
       <div className="choices">
         <Choice label="Picture size" testId="setting-max_layer" value={settings.max_layer} options={SIZES}

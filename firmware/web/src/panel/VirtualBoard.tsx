@@ -5,6 +5,7 @@ import { usePanel } from "./usePanel";
 import { label } from "./words";
 
 const ICONS: Record<string, IconName> = { join: "join", mute: "micOff", volume_up: "plus", volume_down: "minus" };
+const BUTTONS: Record<string, string> = { volume_up: "Louder", volume_down: "Quieter" };
 const FAULTS: Record<string, string> = {
   camera_unplugged: "Unplug the camera",
   frames_late: "Camera frames come late",
@@ -23,7 +24,7 @@ export function VirtualBoard() {
   const faults = Object.entries(board?.faults ?? {});
   const active = faults.filter(([, on]) => on).length;
   return (
-    <section className="card stack" data-testid="board">
+    <section className="card stack board" data-testid="board">
       <h2 className="row"><Icon name="bolt" /> Virtual board</h2>
       <div className="device">
         <div className="lights">
@@ -80,6 +81,7 @@ function Lamp({ name, light }: { name: string; light: Light }) {
 function DeviceButton({ role, held }: { role: string; held: boolean }) {
   const { act } = usePanel();
   const down = useRef(false);
+  const words = BUTTONS[role] ?? label(role);
   const path = `board/buttons/${role}`;
   const release = () => {
     if (!down.current) return;
@@ -87,7 +89,7 @@ function DeviceButton({ role, held }: { role: string; held: boolean }) {
     void act("POST", path, { pressed: false });
   };
   return (
-    <button className={`device-button ${held ? "held" : ""}`} aria-label={`${label(role)} button of the device`} data-testid={`button-${role}`}
+    <button className={`device-button ${held ? "held" : ""}`} aria-label={`${words} button of the device`} data-testid={`button-${role}`}
       onPointerDown={(event) => {
         if (event.button !== 0) return;
         event.currentTarget.setPointerCapture(event.pointerId);
@@ -98,7 +100,7 @@ function DeviceButton({ role, held }: { role: string; held: boolean }) {
       onContextMenu={(event) => event.preventDefault()}
       onClick={(event) => event.detail === 0 && void act("POST", path, {})}>
       <Icon name={ICONS[role] ?? "bolt"} />
-      <span className="small">{label(role)}</span>
+      <span className="small">{words}</span>
     </button>
   );
 }

@@ -1,0 +1,214 @@
+import type { Browser, Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { LAPTOP, launch, ORIGIN, PHONE, servePages, shoot } from "./browser";
+import { Device } from "./device";
+
+let browser: Browser;
+let page: Page;
+let device: Device;
+const troubles: string[] = [];
+
+beforeAll(async () => {
+  browser = await launch();
+});
+afterAll(() => browser.close());
+
+async function open(size = LAPTOP, colorScheme: "light" | "dark" = "light") {
+  const context = await browser.newContext({ viewport: size, colorScheme, hasTouch: size === PHONE });
+  await servePages(context, "panel", "/");
+  await device.playTo(context);
+  page = await context.newPage();
+  page.on("pageerror", (error) => troubles.push(error.message));
+  await page.goto(`${ORIGIN}/`);
+}
+
+beforeEach(() => {
+  device = new Device();
+});
+afterEach(async () => {
+  await page.context().close();
+  expect(troubles.splice(0)).toEqual([]);
+});
+
+const by = (id: string) => page.getByTestId(id);
+
+function meet() {
+  device.show((state) => {
+    state.room = { phase: "in_channel", phase_since_us: state.now_us - 12 * 60e6, muted: false, mute_reason: null, can_unmute: true };
+    state.indicators.status = { rgb: [0, 255, 0], blink_ms: null };
+    state.indicators.mute = { rgb: [0, 0, 0], blink_ms: null };
+    state.board!.indicators = { ...state.indicators };
+    const person = { speaking: false, muted: false, camera: true, sharing: false, quality: "excellent" as const };
+    state.participants = [
+      { ...person, user: "guest-1", name: "Zoe-Muller", speaking: true },
+      { ...person, user: "guest-2", name: "Ada-Lovelace", muted: true, camera: false, quality: "poor" },
+      { ...person, user: "room-7", name: "Room-7", sharing: true },
+    ];
+  });
+}
+
+function mute(reason: "page" | "switch") {
+  device.show((state) => {
+    state.room = { ...state.room, muted: true, mute_reason: reason, can_unmute: reason !== "switch" };
+    state.indicators.mute = { rgb: [255, 0, 0], blink_ms: null };
+    state.board!.indicators.mute = state.indicators.mute;
+  });
+}
+
+const overflows = () => page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
+
+describe("the panel", () => {
+  for (const [name, size, scheme] of [
+    ["phone-light", PHONE, "light"], ["phone-dark", PHONE, "dark"], ["laptop-light", LAPTOP, "light"], ["laptop-dark", LAPTOP, "dark"],
+  ] as const) {
+    it(`fits a screen: ${name}`, async () => {
+      await open(size, scheme);
+      await by("join").waitFor();
+      await shoot(page, `panel-idle-${name}`);
+      expect(await overflows()).toBe(false);
+      meet();
+      await by("leave").waitFor();
+      await shoot(page, `panel-meeting-${name}`);
+      mute("switch");
+      device.show((state) => {
+        state.errors = [{
+          code: "camera_fault", severity: "error", message: "The camera does not work.",
+          hint: "Check its cable. The meeting goes on without a picture.", since_us: state.now_us - 130e6,
+        }];
+        state.board!.mute_switch_cut = true;
+        state.board!.faults["camera_unplugged"] = true;
+      });
+      await by("board-details").locator("summary").click();
+      await by("camera").locator("summary").click();
+      await by("problem-camera_fault").waitFor();
+      await shoot(page, `panel-trouble-${name}`);
+      expect(await overflows()).toBe(false);
+    });
+  }
+
+  it("joins and leaves by button and key, and mutes by button and key", async () => {
+    await open();
+    await by("join").click();
+    await expect.poll(() => device.asked).toContainEqual({ method: "POST", path: "join", body: null });
+    meet();
+    await by("leave").waitFor();
+    await page.locator("body").click({ position: { x: 3, y: 3 } });
+    for (const key of ["m", "Space"]) {
+      device.asked.length = 0;
+      await page.keyboard.press(key);
+      await expect.poll(() => device.asked).toEqual([{ method: "PUT", path: "mute", body: { muted: true } }]);
+    }
+    mute("page");
+    await expect.poll(() => by("hearing").getAttribute("data-muted")).toBe("true");
+    device.asked.length = 0;
+    await by("mute").click();
+    await expect.poll(() => device.asked).toEqual([{ method: "PUT", path: "mute", body: { muted: false } }]);
+    device.asked.length = 0;
+    await page.locator("body").click({ position: { x: 3, y: 3 } });
+    await page.keyboard.press("j");
+    await expect.poll(() => device.asked).toEqual([{ method: "POST", path: "leave", body: null }]);
+  });
+
+  it("does not offer to unmute what the hardware switch holds muted", async () => {
+    await open();
+    meet();
+    mute("switch");
+    await expect.poll(() => by("mute").isDisabled()).toBe(true);
+    await page.keyboard.press("m");
+    expect(await by("hearing").textContent()).toContain("Flip it back");
+    expect(device.asked).toEqual([]);
+  });
+
+  it("shows the board's lights as they are and presses its buttons", async () => {
+    await open();
+    await by("light-mute").waitFor();
+    expect(await by("light-mute").getAttribute("data-rgb")).toBe("255,0,0");
+    device.show((state) => {
+      state.board!.indicators.status = { rgb: [255, 160, 0], blink_ms: 250 };
+    });
+    await expect.poll(() => by("light-status").getAttribute("data-blink")).toBe("250");
+    expect(await by("light-status").getAttribute("aria-label")).toBe("Status light: amber, blinking");
+    await by("button-mute").click();
+    await expect.poll(() => device.asked).toEqual([
+      { method: "POST", path: "board/buttons/mute", body: { pressed: true } },
+      { method: "POST", path: "board/buttons/mute", body: { pressed: false } },
+    ]);
+    device.asked.length = 0;
+    await by("button-join").press("Enter");
+    await expect.poll(() => device.asked).toEqual([{ method: "POST", path: "board/buttons/join", body: {} }]);
+  });
+
+  it("turns the camera while an arrow is held, and no longer", async () => {
+    await open();
+    await by("ptz-right").scrollIntoViewIfNeeded();
+    const arrow = (await by("ptz-right").boundingBox())!;
+    await page.mouse.move(arrow.x + 10, arrow.y + 10);
+    await page.mouse.down();
+    await expect.poll(() => device.asked.length).toBeGreaterThan(3);
+    await page.mouse.up();
+    const values = device.asked.map((asked) => (asked.body as { value: number }).value);
+    expect(device.asked[0]!.path).toBe("camera/controls/pan");
+    expect(values.slice(0, 3)).toEqual([10800, 21600, 32400]);
+    const count = device.asked.length;
+    await page.waitForTimeout(500);
+    expect(device.asked.length).toBeLessThanOrEqual(count + 1);
+  });
+
+  it("stores, recalls and forgets presets", async () => {
+    await open();
+    await by("preset-name").fill("Door & window");
+    await by("preset-store").click();
+    await by("preset-Whiteboard").click();
+    await page.getByText("Edit", { exact: true }).click();
+    await by("forget-Whole room").click();
+    await expect.poll(() => device.asked.map(({ method, path }) => `${method} ${path}`)).toEqual([
+      "PUT camera/presets/Door%20%26%20window", "POST camera/presets/Whiteboard/recall", "DELETE camera/presets/Whole%20room",
+    ]);
+  });
+
+  it("says when the device is lost, and comes back", async () => {
+    await open();
+    await by("join").waitFor();
+    await device.cut();
+    await by("offline").waitFor();
+    await shoot(page, "panel-offline", false);
+    device.down = false;
+    await by("offline").waitFor({ state: "detached" });
+    meet();
+    await by("leave").waitFor();
+  });
+
+  it("shows what the device refused and its hint", async () => {
+    await open();
+    device.answers["POST join"] = {
+      status: 503, body: { code: "not_ready", message: "The terminal is not ready.", hint: "Wait a few seconds and try again." },
+    };
+    await by("join").click();
+    expect(await by("refused").textContent()).toContain("Wait a few seconds");
+  });
+
+  it("asks for the password, and for a new one at the first start", async () => {
+    device.answers["GET state"] = { status: 401, body: { code: "password_not_set", message: "", hint: "" } };
+    await open(PHONE, "dark");
+    await by("set-password").waitFor();
+    await by("password").fill("correct horse");
+    await by("password-again").fill("correct hors");
+    expect(await by("enter").isDisabled()).toBe(true);
+    await by("password-again").fill("correct horse");
+    await shoot(page, "panel-set-password", false);
+    await by("enter").click();
+    await expect.poll(() => device.asked.at(-1)).toEqual({ method: "POST", path: "password", body: { password: "correct horse" } });
+
+    device.answers["GET state"] = { status: 401, body: { code: "login_required", message: "", hint: "" } };
+    device.answers["POST session"] = { status: 401, body: { code: "wrong_password", message: "The password is wrong.", hint: "Try again." } };
+    await page.reload();
+    await by("login").waitFor();
+    await by("password").fill("battery staple");
+    await by("enter").click();
+    await by("refused").waitFor();
+    await shoot(page, "panel-login", false);
+    device.answers = {};
+    await by("enter").click();
+    await by("panel").waitFor();
+  });
+});
