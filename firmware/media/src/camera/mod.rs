@@ -1,0 +1,302 @@
+//! From camera frames to encoded layers.
+//!
+//! frame -> Yuv420, upright -> the highest layer's size -> the next lower one's -> ... -> an encoder each.
+//! All but the encoding happens on the thread that submits. Nothing is queued: an encoder that is busy
+//! drops the frame.
+
+mod runner;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rostrum_hal::{
+    Frame, FrameSize, PixelFormat, Timestamp,
+    encoder::{EncodedFrame, EncoderError, VideoEncoderFactory},
+};
+
+use crate::{
+    Layer, LayerId, MediaError, Orientation, PictureSettings, bitrate, layers_for,
+    mjpeg::MjpegDecoder,
+    picture::{Scaler, Target, checked_bytes, yuv420},
+    turn::turn,
+};
+use runner::Runner;
+
+/// Takes encoded frames of all layers, on the encoders' threads, one at a time. It must not block.
+pub type LayerSink = Box<dyn FnMut(LayerId, EncodedFrame) + Send>;
+
+/// What the owner of a pipeline is told, on the thread that submits.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum CameraEvent {
+    /// These are the layers from now on, highest first: the source or the settings changed.
+    Layers(Vec<Layer>),
+    /// A layer's encoder failed; another is opened after `retry_in`. The other layers go on.
+    EncoderFailed {
+        /// Which layer.
+        layer: LayerId,
+        /// What the encoder said.
+        error: EncoderError,
+        /// Time until the next attempt.
+        retry_in: std::time::Duration,
+    },
+    /// A layer that failed has an encoder again.
+    EncoderRestarted {
+        /// Which layer.
+        layer: LayerId,
+    },
+}
+
+/// Counters of one layer since the pipeline was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LayerStatistics {
+    /// The layer, when the present source and settings have it.
+    pub layer: Option<Layer>,
+    /// Somebody watches it.
+    pub active: bool,
+    /// It runs at this, in bits a second; 0 while it is paused.
+    pub bitrate_bps: u32,
+    /// Frames that its encoder took.
+    pub submitted: u64,
+    /// Frames that its encoder was too busy for.
+    pub dropped: u64,
+    /// Frames that came out.
+    pub encoded: u64,
+    /// Of those, key frames.
+    pub key_frames: u64,
+    /// Bytes that came out.
+    pub bytes: u64,
+    /// Times that its encoder failed.
+    pub failures: u64,
+}
+
+/// Counters of a pipeline.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CameraStatistics {
+    /// Frames given to [`CameraPipeline::submit`].
+    pub frames: u64,
+    /// By layer: low, mid, high.
+    pub layers: [LayerStatistics; 3],
+}
+
+/// Encodes a camera in up to three simulcast layers.
+pub struct CameraPipeline {
+    factory: Arc<dyn VideoEncoderFactory>,
+    settings: PictureSettings,
+    sink: Arc<Mutex<LayerSink>>,
+    events: Box<dyn FnMut(CameraEvent) + Send>,
+    /// Size of the source that the layers were made for; none when they must be made again.
+    planned_for: Option<FrameSize>,
+    layers: Vec<Layer>,
+    active: [bool; 3],
+    total_bitrate_bps: u32,
+    grants: Vec<bitrate::Grant>,
+    /// Low, mid, high.
+    runners: [Runner; 3],
+    mjpeg: MjpegDecoder,
+    to_yuv420: Option<Scaler>,
+    preview: bool,
+    last_upright: Option<Frame>,
+    frames: u64,
+}
+
+impl CameraPipeline {
+    /// Sends what `factory`'s encoders make to `sink`. All layers are active, without a limit on the total
+    /// bitrate, until told otherwise.
+    ///
+    /// # Errors
+    /// [`MediaError::Start`].
+    pub fn new(
+        factory: Arc<dyn VideoEncoderFactory>,
+        settings: PictureSettings,
+        sink: LayerSink,
+        events: Box<dyn FnMut(CameraEvent) + Send>,
+    ) -> Result<Self, MediaError> {
+        crate::elements::start()?;
+        Ok(Self {
+            factory,
+            settings,
+            sink: Arc::new(Mutex::new(sink)),
+            events,
+            planned_for: None,
+            layers: Vec::new(),
+            active: [true; 3],
+            total_bitrate_bps: u32::MAX,
+            grants: Vec::new(),
+            runners: LayerId::ALL.map(Runner::new),
+            mjpeg: MjpegDecoder::new(),
+            to_yuv420: None,
+            preview: false,
+            last_upright: None,
+            frames: 0,
+        })
+    }
+
+    /// Turns, scales and gives `frame` to the encoders. The time of the pipeline is the frames' capture time.
+    ///
+    /// # Errors
+    /// [`MediaError::BadFrame`], [`MediaError::Unsupported`], [`MediaError::Jpeg`]: the frame was dropped, the next may do.
+    /// An encoder's error is no error here: see [`CameraEvent`].
+    pub fn submit(&mut self, frame: &Frame) -> Result<(), MediaError> {
+        self.frames += 1;
+        let now = frame.capture_time;
+        self.collect_failures(now);
+        let wanted = self.preview || (!self.settings.audio_only && self.active != [false; 3]);
+        if !wanted {
+            self.last_upright = None;
+            return Ok(());
+        }
+        let source = self.to_yuv420(frame)?;
+        let upright = self.upright(source)?;
+        self.last_upright = self.preview.then(|| upright.clone());
+        if self.planned_for != Some(upright.size) {
+            self.plan(upright.size);
+        }
+        let mut larger = upright.clone();
+        for grant in self.grants.clone() {
+            let runner = &mut self.runners[grant.rid.index()];
+            if !runner.due(now) {
+                continue;
+            }
+            // A layer that a wider one was made smaller than is scaled from the source itself.
+            if larger.size.width < grant.size.width || larger.size.height < grant.size.height {
+                larger = upright.clone();
+            }
+            let scaled = runner.scaled(&larger, grant.size)?;
+            if let Some(event) = runner.submit(&scaled, &grant, now, self.factory.as_ref(), &self.sink) {
+                (self.events)(event);
+            }
+            larger = scaled;
+        }
+        Ok(())
+    }
+
+    /// Changes the room's choices from the next frame on. Only layers whose size changes start again.
+    pub fn set_settings(&mut self, settings: PictureSettings) {
+        if self.settings != settings {
+            self.settings = settings;
+            self.planned_for = None;
+            if self.settings.audio_only {
+                self.layers.clear();
+                self.divide();
+                (self.events)(CameraEvent::Layers(Vec::new()));
+            }
+        }
+    }
+
+    /// The room's choices.
+    pub fn settings(&self) -> &PictureSettings {
+        &self.settings
+    }
+
+    /// Makes the next frame of a layer a key frame.
+    pub fn request_key_frame(&mut self, layer: LayerId) {
+        self.runners[layer.index()].request_key_frame();
+    }
+
+    /// Starts or stops a layer; stop it when nobody watches. A layer that starts begins with a key frame.
+    pub fn set_active(&mut self, layer: LayerId, active: bool) {
+        if self.active[layer.index()] != active {
+            self.active[layer.index()] = active;
+            self.divide();
+        }
+    }
+
+    /// Divides `bitrate_bps` over the active layers from now on; see [`crate::bitrate`].
+    pub fn set_total_bitrate(&mut self, bitrate_bps: u32) {
+        self.total_bitrate_bps = bitrate_bps;
+        self.divide();
+    }
+
+    /// The layers of the present source and settings, highest first; none before the first frame.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// Keeps the last frame as [`CameraPipeline::last_frame`], also while nobody watches.
+    pub fn set_preview(&mut self, preview: bool) {
+        self.preview = preview;
+    }
+
+    /// The last frame as Yuv420 at the source's size, turned and mirrored as it is sent, when
+    /// [`CameraPipeline::set_preview`] asked for it.
+    pub fn last_frame(&self) -> Option<&Frame> {
+        self.last_upright.as_ref()
+    }
+
+    /// Counters since the pipeline was made.
+    pub fn statistics(&self) -> CameraStatistics {
+        let layers = LayerId::ALL.map(|id| LayerStatistics {
+            layer: self.layers.iter().find(|layer| layer.rid == id).copied(),
+            active: self.active[id.index()],
+            bitrate_bps: self
+                .grants
+                .iter()
+                .find(|grant| grant.rid == id)
+                .map_or(0, |grant| grant.bitrate_bps),
+            ..self.runners[id.index()].statistics()
+        });
+        CameraStatistics { frames: self.frames, layers }
+    }
+
+    fn plan(&mut self, upright: FrameSize) {
+        self.planned_for = Some(upright);
+        // The picture is turned already.
+        let settings = PictureSettings { orientation: Orientation::Upright, ..self.settings.clone() };
+        let layers = layers_for(upright, &settings);
+        if layers != self.layers {
+            self.layers = layers;
+            self.grants.clear();
+            (self.events)(CameraEvent::Layers(self.layers.clone()));
+        }
+        self.divide();
+    }
+
+    fn divide(&mut self) {
+        let active: Vec<Layer> =
+            self.layers.iter().filter(|layer| self.active[layer.rid.index()]).copied().collect();
+        self.grants =
+            bitrate::divide(&active, self.total_bitrate_bps, self.settings.preference, &self.grants);
+        for runner in &mut self.runners {
+            match self.grants.iter().find(|grant| grant.rid == runner.id()) {
+                Some(grant) => runner.adapt(grant),
+                None => runner.stop(),
+            }
+        }
+    }
+
+    fn collect_failures(&mut self, now: Timestamp) {
+        for runner in &mut self.runners {
+            if let Some(event) = runner.collect_failure(now) {
+                (self.events)(event);
+            }
+        }
+    }
+
+    fn to_yuv420(&mut self, frame: &Frame) -> Result<Frame, MediaError> {
+        match frame.format {
+            PixelFormat::Yuv420 => {
+                checked_bytes(frame)?;
+                Ok(frame.clone())
+            }
+            PixelFormat::Mjpeg => self.mjpeg.decode(frame),
+            _ => {
+                if self.to_yuv420.as_ref().is_none_or(|scaler| scaler.size() != frame.size) {
+                    self.to_yuv420 = None;
+                }
+                let scaler = self.to_yuv420.get_or_insert_with(|| Scaler::new(Target::Yuv420(frame.size)));
+                let bytes = scaler.scale(frame)?;
+                Ok(yuv420(frame, frame.size, (*bytes).into()))
+            }
+        }
+    }
+
+    fn upright(&self, frame: Frame) -> Result<Frame, MediaError> {
+        let (orientation, mirror) = (self.settings.orientation, self.settings.mirror);
+        if orientation == Orientation::Upright && !mirror {
+            return Ok(frame);
+        }
+        let bytes = turn(checked_bytes(&frame)?, frame.size, orientation, mirror);
+        Ok(yuv420(&frame, orientation.turned(frame.size), bytes))
+    }
+}
