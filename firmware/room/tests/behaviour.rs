@@ -1,0 +1,276 @@
+//! What people in the room see and hear of it, one behaviour a test.
+
+use rostrum_hal::Timestamp;
+use rostrum_hal::buttons::ButtonRole;
+use rostrum_hal::indicator::{IndicatorRole, Signal};
+use rostrum_room::{
+    Command, Commands, Event, JOIN_SLOW, LEAVE_PATIENCE, MuteReason, Note, Part, Phase, Request, Room,
+    RoomConfig,
+};
+use std::time::Duration;
+
+struct Bench {
+    room: Room,
+    now: Timestamp,
+}
+
+impl Bench {
+    fn new(config: RoomConfig) -> Self {
+        let now = Timestamp::from_clock(Duration::from_secs(100));
+        Self { room: Room::new(config, now), now }
+    }
+
+    fn in_channel() -> Self {
+        let mut bench = Self::new(RoomConfig::default());
+        bench.then(Event::Button(ButtonRole::Join));
+        bench.then(Event::Joined);
+        bench
+    }
+
+    fn then(&mut self, event: Event) -> Commands {
+        self.room.handle(self.now, event)
+    }
+
+    fn after(&mut self, time: Duration) -> Commands {
+        self.now = self.now + time;
+        self.then(Event::Tick)
+    }
+
+    fn phase(&self) -> Phase {
+        self.room.status().phase
+    }
+
+    fn codes(&self) -> Vec<String> {
+        self.room.status().notes.into_iter().map(|note| note.code.into_owned()).collect()
+    }
+}
+
+fn notified(commands: &Commands) -> Vec<&Note> {
+    commands.iter().filter_map(|c| if let Command::Notify(note) = c { Some(note) } else { None }).collect()
+}
+
+fn faulty(part: Part) -> Event {
+    Event::Faulty { part, detail: "unplugged".into() }
+}
+
+#[test]
+fn at_power_on_every_output_is_commanded_and_the_room_is_muted() {
+    let mut bench = Bench::new(RoomConfig { join_muted: false, volume: 250 });
+    let commands = bench.then(Event::Tick);
+    assert_eq!(commands[0], Command::Microphones { open: false });
+    assert_eq!(commands[1], Command::ShowIndicator(IndicatorRole::Mute, Signal::RED));
+    assert!(matches!(commands[2], Command::ShowIndicator(IndicatorRole::Status, Signal { blink: None, .. })));
+    assert_eq!(commands[3], Command::SetVolume(100));
+    assert_eq!(commands.len(), 4);
+    assert!(bench.then(Event::Tick).is_empty());
+    assert_eq!(bench.room.status().mute_reason, Some(MuteReason::NotInMeeting));
+}
+
+#[test]
+fn one_press_joins_and_opens_the_microphones_last() {
+    let mut bench = Bench::new(RoomConfig::default());
+    bench.then(Event::Tick);
+    let commands = bench.then(Event::Button(ButtonRole::Join));
+    assert!(commands.contains(&Command::Join { muted: false }));
+    assert_eq!(commands.last(), Some(&Command::Microphones { open: true }));
+    assert_eq!(bench.phase(), Phase::Joining);
+    assert!(bench.room.status().signals.status.blink.is_some());
+    bench.then(Event::Joined);
+    assert_eq!(bench.phase(), Phase::InChannel);
+    assert_eq!(bench.room.status().signals.status, Signal::GREEN);
+    assert_eq!(bench.room.status().signals.mute, Signal::OFF);
+}
+
+#[test]
+fn a_second_press_leaves_and_closes_the_microphones_first() {
+    let mut bench = Bench::in_channel();
+    let commands = bench.then(Event::Button(ButtonRole::Join));
+    assert_eq!(commands[0], Command::Microphones { open: false });
+    assert!(commands.contains(&Command::Leave));
+    bench.then(Event::Left);
+    assert_eq!(bench.phase(), Phase::Idle);
+    assert!(bench.room.status().muted);
+}
+
+#[test]
+fn muting_closes_then_shows_then_tells_and_unmuting_goes_the_other_way() {
+    let mut bench = Bench::in_channel();
+    assert_eq!(
+        bench.then(Event::Button(ButtonRole::Mute)),
+        [
+            Command::Microphones { open: false },
+            Command::ShowIndicator(IndicatorRole::Mute, Signal::RED),
+            Command::TellService { muted: true },
+        ]
+    );
+    assert_eq!(bench.room.status().mute_reason, Some(MuteReason::Button));
+    assert_eq!(
+        bench.then(Event::Request(Request::ToggleMute)),
+        [
+            Command::ShowIndicator(IndicatorRole::Mute, Signal::OFF),
+            Command::TellService { muted: false },
+            Command::Microphones { open: true },
+        ]
+    );
+}
+
+#[test]
+fn the_far_end_can_mute_and_never_unmute() {
+    let mut bench = Bench::in_channel();
+    let commands = bench.then(Event::FarEndMuted { muted: true });
+    assert_eq!(commands[0], Command::Microphones { open: false });
+    assert_eq!(bench.room.status().mute_reason, Some(MuteReason::FarEnd));
+    assert_eq!(bench.then(Event::FarEndMuted { muted: false }), [Command::TellService { muted: true }]);
+    assert!(bench.room.status().muted);
+    bench.then(Event::Request(Request::SetMuted(false)));
+    assert!(!bench.room.status().muted);
+}
+
+#[test]
+fn the_hardware_switch_wins_over_the_button_and_says_why() {
+    let mut bench = Bench::in_channel();
+    bench.then(Event::MuteSwitch { cut: true });
+    let commands = bench.then(Event::Button(ButtonRole::Mute));
+    assert_eq!(notified(&commands)[0].code, "stays_muted");
+    assert!(bench.room.status().muted && !bench.room.status().can_unmute);
+    bench.then(Event::MuteSwitch { cut: false });
+    assert!(!bench.room.status().muted);
+}
+
+#[test]
+fn a_cut_switch_joins_muted() {
+    let mut bench = Bench::new(RoomConfig::default());
+    bench.then(Event::MuteSwitch { cut: true });
+    let commands = bench.then(Event::Request(Request::Join));
+    assert!(commands.contains(&Command::Join { muted: true }));
+    assert!(!commands.contains(&Command::Microphones { open: true }));
+}
+
+#[test]
+fn a_room_that_joins_muted_is_unmuted_by_its_button() {
+    let mut bench = Bench::new(RoomConfig::default());
+    bench.then(Event::Request(Request::SetJoinMuted(true)));
+    assert!(bench.then(Event::Button(ButtonRole::Join)).contains(&Command::Join { muted: true }));
+    assert_eq!(bench.room.status().mute_reason, Some(MuteReason::JoinedMuted));
+    bench.then(Event::Button(ButtonRole::Mute));
+    assert!(!bench.room.status().muted);
+    assert!(bench.room.config().join_muted);
+}
+
+#[test]
+fn microphones_that_fail_mute_the_room_and_stay_muted_when_they_are_back() {
+    let mut bench = Bench::in_channel();
+    bench.then(faulty(Part::Microphones));
+    assert!(bench.room.status().signals.status.blink.is_some());
+    assert_eq!(bench.codes(), ["microphones_fault"]);
+    assert!(bench.then(faulty(Part::Microphones)).is_empty());
+    let commands = bench.then(Event::Healthy { part: Part::Microphones });
+    assert!(commands.contains(&Command::Microphones { open: false }));
+    assert!(bench.room.status().muted && bench.room.status().can_unmute);
+    assert!(bench.codes().is_empty());
+}
+
+#[test]
+fn a_mute_light_that_fails_mutes_the_room_and_is_told_again_when_it_is_back() {
+    let mut bench = Bench::in_channel();
+    bench.then(faulty(Part::MuteLight));
+    assert_eq!(bench.room.status().mute_reason, Some(MuteReason::LightFault));
+    let commands = bench.then(Event::Healthy { part: Part::MuteLight });
+    assert!(commands.contains(&Command::ShowIndicator(IndicatorRole::Mute, Signal::RED)));
+}
+
+#[test]
+fn a_camera_fault_shows_in_the_light_and_does_not_hide_the_phase() {
+    let mut bench = Bench::in_channel();
+    let commands = bench.then(faulty(Part::Camera));
+    let note = notified(&commands)[0];
+    assert_eq!(note.code, "camera_fault");
+    assert!(note.message.contains("unplugged"));
+    assert_eq!(bench.phase(), Phase::InChannel);
+    assert!(!bench.room.status().muted);
+    bench.then(Event::Healthy { part: Part::Camera });
+    assert_eq!(bench.room.status().signals.status, Signal::GREEN);
+}
+
+#[test]
+fn a_lost_connection_is_amber_keeps_the_wish_and_is_told_once() {
+    let mut bench = Bench::in_channel();
+    let lost = || Event::Lost { reason: "no answer".into() };
+    assert_eq!(notified(&bench.then(lost())).len(), 1);
+    assert!(notified(&bench.then(lost())).is_empty());
+    bench.then(Event::Rejoining);
+    assert_eq!(bench.phase(), Phase::Reconnecting);
+    assert!(!bench.room.status().muted);
+    let commands = bench.then(Event::Joined);
+    assert!(commands.contains(&Command::TellService { muted: false }));
+    assert_eq!(bench.phase(), Phase::InChannel);
+    assert!(bench.codes().is_empty());
+}
+
+#[test]
+fn being_replaced_ends_in_idle_with_the_reason_until_the_next_join() {
+    let mut bench = Bench::in_channel();
+    let reason = "joined elsewhere under the same name".to_string();
+    let commands = bench.then(Event::LeftByService { reason, last: true });
+    assert_eq!(commands[0], Command::Microphones { open: false });
+    assert_eq!(bench.phase(), Phase::Idle);
+    assert!(bench.room.status().notes[0].message.contains("joined elsewhere"));
+    bench.then(Event::Button(ButtonRole::Join));
+    assert!(bench.codes().is_empty());
+}
+
+#[test]
+fn leaving_ends_in_idle_even_when_nobody_answers() {
+    let mut bench = Bench::in_channel();
+    bench.then(Event::Request(Request::Leave));
+    bench.after(LEAVE_PATIENCE - Duration::from_millis(1));
+    assert_eq!(bench.phase(), Phase::Leaving);
+    bench.after(Duration::from_millis(1));
+    assert_eq!(bench.phase(), Phase::Idle);
+    assert!(bench.then(Event::Joined).contains(&Command::Leave));
+}
+
+#[test]
+fn a_press_while_leaving_joins_once_we_are_out() {
+    let mut bench = Bench::in_channel();
+    bench.then(Event::Button(ButtonRole::Join));
+    assert!(bench.then(Event::Button(ButtonRole::Join)).is_empty());
+    assert!(bench.then(Event::Left).contains(&Command::Join { muted: false }));
+}
+
+#[test]
+fn a_slow_join_says_so_once() {
+    let mut bench = Bench::new(RoomConfig::default());
+    bench.then(Event::Button(ButtonRole::Join));
+    assert_eq!(notified(&bench.after(JOIN_SLOW))[0].code, "join_slow");
+    assert!(bench.after(JOIN_SLOW).is_empty());
+}
+
+#[test]
+fn shutdown_leaves_first_and_exits_once() {
+    let mut bench = Bench::in_channel();
+    let commands = bench.then(Event::Shutdown);
+    assert!(commands.contains(&Command::Leave) && !commands.contains(&Command::Exit));
+    bench.then(Event::Button(ButtonRole::Join));
+    assert_eq!(bench.then(Event::Left).last(), Some(&Command::Exit));
+    assert!(bench.then(Event::Button(ButtonRole::Join)).is_empty());
+    assert!(!bench.after(LEAVE_PATIENCE).contains(&Command::Exit));
+}
+
+#[test]
+fn volume_buttons_stay_within_the_scale() {
+    let mut bench = Bench::new(RoomConfig { volume: 95, ..RoomConfig::default() });
+    assert!(bench.then(Event::Button(ButtonRole::VolumeUp)).contains(&Command::SetVolume(100)));
+    assert!(bench.then(Event::Button(ButtonRole::VolumeUp)).is_empty());
+    assert_eq!(bench.then(Event::Button(ButtonRole::VolumeDown)), [Command::SetVolume(90)]);
+}
+
+#[test]
+fn the_status_is_json_with_names_for_programs() {
+    let mut bench = Bench::in_channel();
+    bench.then(Event::Button(ButtonRole::Mute));
+    let json = serde_json::to_value(bench.room.status()).unwrap_or_default();
+    assert_eq!(json["phase"], "in_channel");
+    assert_eq!(json["mute_reason"], "button");
+    assert_eq!(json["signals"]["mute"]["rgb"], serde_json::json!([255, 0, 0]));
+}

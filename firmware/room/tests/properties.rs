@@ -1,0 +1,163 @@
+//! What holds after every sequence of events.
+
+use proptest::prelude::*;
+use rostrum_hal::Timestamp;
+use rostrum_hal::buttons::ButtonRole;
+use rostrum_hal::indicator::{IndicatorRole, Signal};
+use rostrum_room::{Command, Event, LEAVE_PATIENCE, Part, Phase, Request, Room, RoomConfig};
+use std::time::Duration;
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let role = prop::sample::select(vec![
+        ButtonRole::Join,
+        ButtonRole::Mute,
+        ButtonRole::VolumeUp,
+        ButtonRole::VolumeDown,
+    ]);
+    let request = prop_oneof![
+        Just(Request::Join),
+        Just(Request::Leave),
+        any::<bool>().prop_map(Request::SetMuted),
+        Just(Request::ToggleMute),
+        any::<u8>().prop_map(Request::SetVolume),
+        any::<bool>().prop_map(Request::SetJoinMuted),
+    ];
+    let part = || prop::sample::select(Part::ALL.to_vec());
+    prop_oneof![
+        6 => role.prop_map(Event::Button),
+        6 => request.prop_map(Event::Request),
+        2 => any::<bool>().prop_map(|cut| Event::MuteSwitch { cut }),
+        4 => Just(Event::Joined),
+        1 => "[a-z]{0,4}".prop_map(|reason| Event::Lost { reason }),
+        1 => Just(Event::Rejoining),
+        2 => any::<bool>().prop_map(|last| Event::LeftByService { reason: "gone".into(), last }),
+        3 => Just(Event::Left),
+        2 => any::<bool>().prop_map(|muted| Event::FarEndMuted { muted }),
+        2 => part().prop_map(|part| Event::Faulty { part, detail: String::new() }),
+        2 => part().prop_map(|part| Event::Healthy { part }),
+        2 => Just(Event::Tick),
+    ]
+}
+
+fn any_history() -> impl Strategy<Value = Vec<(u64, Event)>> {
+    prop::collection::vec((0..4_000_u64, any_event()), 0..80)
+}
+
+/// The world as the commands make it.
+#[derive(Default)]
+struct World {
+    open: Option<bool>,
+    mute_light: Option<Signal>,
+    status_light: Option<Signal>,
+    volume: Option<u8>,
+    /// What the service believes, while a join stands.
+    service_muted: Option<bool>,
+    joined: bool,
+    exits: u32,
+}
+
+impl World {
+    /// What an event means before anything is done about it.
+    fn happens(&mut self, event: &Event) {
+        match event {
+            Event::Left | Event::LeftByService { last: true, .. } => self.joined = false,
+            Event::FarEndMuted { muted } if self.joined => self.service_muted = Some(*muted),
+            _ => {}
+        }
+    }
+
+    fn does(&mut self, command: Command) -> Result<(), TestCaseError> {
+        match command {
+            Command::Join { muted } => {
+                prop_assert!(!self.joined, "a second join while one stands");
+                self.joined = true;
+                self.service_muted = Some(muted);
+            }
+            Command::Leave => self.joined = false,
+            Command::Microphones { open } => {
+                prop_assert!(!open || self.joined, "open without a meeting");
+                self.open = Some(open);
+            }
+            Command::TellService { muted } => self.service_muted = Some(muted),
+            Command::ShowIndicator(IndicatorRole::Mute, signal) => self.mute_light = Some(signal),
+            Command::ShowIndicator(_, signal) => self.status_light = Some(signal),
+            Command::SetVolume(percent) => {
+                prop_assert!(percent <= 100);
+                self.volume = Some(percent);
+            }
+            Command::Exit => self.exits += 1,
+            _ => {}
+        }
+        prop_assert!(
+            self.open != Some(true) || self.mute_light == Some(Signal::OFF),
+            "heard under a lit mute light"
+        );
+        Ok(())
+    }
+
+    fn agrees_with(&self, room: &Room) -> Result<(), TestCaseError> {
+        let status = room.status();
+        prop_assert_eq!(self.open, Some(!status.muted));
+        prop_assert_eq!(status.muted, status.mute_reason.is_some());
+        prop_assert_eq!(self.mute_light, Some(status.signals.mute));
+        prop_assert_eq!(self.status_light, Some(status.signals.status));
+        prop_assert_eq!(status.signals.mute == Signal::RED, status.muted);
+        prop_assert_eq!(self.volume, Some(status.volume));
+        if status.phase.in_meeting() {
+            prop_assert_eq!(self.service_muted, Some(status.muted));
+        } else {
+            prop_assert!(status.muted);
+        }
+        prop_assert!(status.notes.len() <= Part::ALL.len() + 1);
+        Ok(())
+    }
+}
+
+fn play(history: Vec<(u64, Event)>, config: RoomConfig) -> Result<(Room, World, Timestamp), TestCaseError> {
+    let mut now = Timestamp::from_clock(Duration::from_secs(1));
+    let (mut room, mut world) = (Room::new(config, now), World::default());
+    for (milliseconds, event) in history {
+        now = now + Duration::from_millis(milliseconds);
+        world.happens(&event);
+        for command in room.handle(now, event) {
+            world.does(command)?;
+        }
+        world.agrees_with(&room)?;
+    }
+    Ok((room, world, now))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn lights_microphones_service_and_status_never_disagree(history in any_history(), join_muted in any::<bool>()) {
+        play(history, RoomConfig { join_muted, volume: 50 })?;
+    }
+
+    #[test]
+    fn leaving_always_ends_in_idle(history in any_history()) {
+        let (mut room, _, now) = play(history, RoomConfig::default())?;
+        room.handle(now, Event::Request(Request::Leave));
+        room.handle(now + LEAVE_PATIENCE, Event::Tick);
+        prop_assert_eq!(room.status().phase, Phase::Idle);
+    }
+
+    #[test]
+    fn shutdown_leaves_and_exits_exactly_once(history in any_history(), afterwards in any_history()) {
+        let (mut room, mut world, now) = play(history, RoomConfig::default())?;
+        let mut later = vec![Event::Shutdown, Event::Tick];
+        later.extend(afterwards.into_iter().map(|(_, event)| event));
+        later.push(Event::Tick);
+        for (seconds, event) in (0..).zip(later) {
+            world.happens(&event);
+            for command in room.handle(now + LEAVE_PATIENCE * seconds, event) {
+                let goes_on = matches!(command, Command::Join { .. } | Command::Microphones { open: true });
+                prop_assert!(!goes_on, "a meeting after the shutdown");
+                world.does(command)?;
+            }
+        }
+        prop_assert_eq!(world.exits, 1);
+        prop_assert!(!world.joined);
+    }
+}
