@@ -20,7 +20,9 @@ export function launch(): Promise<Browser> {
     executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium",
     args: [
       "--no-sandbox", "--disable-gpu", "--headless=new", "--use-fake-device-for-media-stream",
-      "--use-fake-ui-for-media-stream", "--autoplay-policy=no-user-gesture-required",
+      "--use-fake-ui-for-media-stream", "--allow-loopback-in-peer-connection",
+      // The pages come from no address here, so the browser would ask before it lets them reach this machine.
+      "--disable-features=LocalNetworkAccessChecks", "--autoplay-policy=no-user-gesture-required",
     ],
   });
 }

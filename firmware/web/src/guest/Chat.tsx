@@ -25,7 +25,10 @@ export function Chat({ messages, send, isSending, onClose }: ChatProps) {
   const [text, setText] = useState("");
   const [failed, setFailed] = useState(false);
   const end = useRef<HTMLLIElement>(null);
-  useEffect(() => end.current?.scrollIntoView({ block: "end" }), [messages.length]);
+  useEffect(() => {
+    // In braces: newer browsers return a promise here, which React would take for a clean-up.
+    end.current?.scrollIntoView({ block: "end" });
+  }, [messages.length]);
 
   const submit = async (event: React.FormEvent) => {
     event.preventDefault();

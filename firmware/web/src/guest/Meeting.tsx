@@ -1,7 +1,7 @@
 import { LiveKitRoom, RoomAudioRenderer, StartAudio, useConnectionState } from "@livekit/components-react";
 import {
   ConnectionError, ConnectionErrorReason, ConnectionState, MediaDeviceFailure, Room, RoomEvent, Track,
-  type DisconnectReason, type RoomOptions, type TrackPublication,
+  DisconnectReason, type RoomOptions, type TrackPublication,
 } from "livekit-client";
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { retryDelay } from "../shared/backoff";
@@ -17,7 +17,7 @@ import { connectTrouble, deviceTrouble, goodbye, INSECURE, type Trouble } from "
 declare global {
   interface Window {
     /** The connection, with `?debug=1` in the page's address only. */
-    rostrum?: { room: Room };
+    rostrum?: { room: Room; disconnectReason?: string };
   }
 }
 
@@ -59,10 +59,10 @@ export function Meeting({ seat, choices, choose, debug, dispatch }: MeetingProps
 
   useEffect(() => {
     if (!debug) return;
-    window.rostrum = { room };
-    return () => {
-      delete window.rostrum;
-    };
+    const inside: Window["rostrum"] = { room };
+    window.rostrum = inside;
+    // It stays when the meeting has ended, to tell why.
+    room.once(RoomEvent.Disconnected, (reason) => (inside.disconnectReason = DisconnectReason[reason ?? 0]));
   }, [debug, room]);
 
   // Whoever is muted here stays muted when the connection has to be made afresh.
