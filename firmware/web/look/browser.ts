@@ -10,6 +10,11 @@ const TYPES: Record<string, string> = {
   ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml",
 };
 
+/** As strict as the device's own, and for the guest's page as strict as it can be. */
+const POLICY =
+  "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; connect-src 'self' ws: wss: http://127.0.0.1:*; " +
+  "media-src 'self' blob: mediastream:; worker-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
+
 /** The screens that people hold. */
 export const PHONE = { width: 390, height: 844 };
 export const LAPTOP = { width: 1280, height: 800 };
@@ -35,7 +40,8 @@ export async function servePages(context: BrowserContext, page: "panel" | "guest
     const name = file === "" ? "index.html" : file;
     try {
       const body = await readFile(join(DIST, page, name));
-      await route.fulfill({ body, contentType: TYPES[extname(name)] ?? "application/octet-stream" });
+      const headers = { "content-type": TYPES[extname(name)] ?? "application/octet-stream", "content-security-policy": POLICY };
+      await route.fulfill({ body, headers });
     } catch {
       await route.fulfill({ status: 404, body: "" });
     }

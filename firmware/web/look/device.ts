@@ -51,12 +51,14 @@ export class Device {
   /** What the next requests are answered with, by `METHOD path`; anything else gets 200. */
   answers: Record<string, { status: number; body: unknown }> = {};
   private sockets = new Set<WebSocketRoute>();
+  /** Whether the page may use the device. */
+  session = { needs_password: false, password_set: false, welcome: true };
   /** Refuses new connections. */
   down = false;
 
   async playTo(context: BrowserContext): Promise<void> {
     await context.routeWebSocket(`${ORIGIN.replace("http", "ws")}/api/v1/events`, (socket) => {
-      if (this.down || this.answers["GET state"]) {
+      if (this.down || !this.session.welcome) {
         void socket.close();
         return;
       }
@@ -76,7 +78,11 @@ export class Device {
         return;
       }
       const asked = { method: request.method(), path, body: request.postDataJSON() as unknown };
-      if (path !== "state") this.asked.push(asked);
+      if (path === "session" && asked.method === "GET") {
+        await route.fulfill({ json: this.session });
+        return;
+      }
+      this.asked.push(asked);
       const answer = this.answers[`${asked.method} ${path}`] ?? { status: 200, body: {} };
       await route.fulfill({ status: answer.status, json: answer.body });
     });

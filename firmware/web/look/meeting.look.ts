@@ -90,6 +90,7 @@ describe.skipIf(!LIVEKIT_SERVER)("a meeting on a LiveKit server", { timeout: 90_
       await window.rostrum!.room.localParticipant.publishTrack(track, { source: "screen_share" as never });
     });
     await sees(bob, "Eve");
+    await sees(ada, "Eve");
     await shoot(ada, "meeting-screen-laptop", false);
     await shoot(bob, "meeting-screen-phone", false);
     await eve.getByTestId("leave").click();

@@ -188,7 +188,7 @@ describe("the panel", () => {
   });
 
   it("asks for the password, and for a new one at the first start", async () => {
-    device.answers["GET state"] = { status: 401, body: { code: "password_not_set", message: "", hint: "" } };
+    device.session = { needs_password: true, password_set: false, welcome: false };
     await open(PHONE, "dark");
     await by("set-password").waitFor();
     await by("password").fill("correct horse");
@@ -199,7 +199,7 @@ describe("the panel", () => {
     await by("enter").click();
     await expect.poll(() => device.asked.at(-1)).toEqual({ method: "POST", path: "password", body: { password: "correct horse" } });
 
-    device.answers["GET state"] = { status: 401, body: { code: "login_required", message: "", hint: "" } };
+    device.session = { needs_password: true, password_set: true, welcome: false };
     device.answers["POST session"] = { status: 401, body: { code: "wrong_password", message: "The password is wrong.", hint: "Try again." } };
     await page.reload();
     await by("login").waitFor();
@@ -208,6 +208,7 @@ describe("the panel", () => {
     await by("refused").waitFor();
     await shoot(page, "panel-login", false);
     device.answers = {};
+    device.session = { needs_password: true, password_set: true, welcome: true };
     await by("enter").click();
     await by("panel").waitFor();
   });

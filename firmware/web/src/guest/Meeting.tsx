@@ -115,7 +115,7 @@ export function Meeting({ seat, choices, choose, debug, dispatch }: MeetingProps
   return (
     <LiveKitRoom room={room} serverUrl={seat.url} token={seat.token} audio={audio} video={video}
       onConnected={onConnected} onDisconnected={onDisconnected} onError={onError}
-      onMediaDeviceFailure={onMediaDeviceFailure} className="meeting">
+      onMediaDeviceFailure={onMediaDeviceFailure} className="meeting always-dark">
       <RoomAudioRenderer />
       <Conference seat={seat} capable={capable} trouble={trouble} onTrouble={setTrouble}
         onLeave={() => dispatch({ is: "leave" })} choose={choose} />

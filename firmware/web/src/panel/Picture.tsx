@@ -11,6 +11,7 @@ export function Picture() {
   const looked = useLooked(frame);
   const [serial, setSerial] = useState(0);
   const [broken, setBroken] = useState(false);
+  const [shows, setShows] = useState(false);
 
   useEffect(() => {
     if (!broken) return;
@@ -26,9 +27,12 @@ export function Picture() {
     <figure ref={frame} className="picture card" aria-label="The room's screen">
       {looked && !broken && (
         <img key={serial} src={`/api/v1/screen.mjpeg?view=${serial}`} alt="What the room's screen shows now"
-          data-testid="screen" onError={() => setBroken(true)} />
+          data-testid="screen" onLoad={() => setShows(true)} onError={() => {
+            setShows(false);
+            setBroken(true);
+          }} />
       )}
-      {broken && (
+      {!shows && (
         <div className="no-picture" data-testid="no-screen">
           <Icon name="screen" />
           <span>{display && !display.ok ? "The screen does not work" : "No picture of the screen yet"}</span>

@@ -108,10 +108,10 @@ function openEvents(onState: (state: State) => void, onOpen: () => void, onClose
 
 async function askIn(): Promise<"in" | "locked" | "new" | "unreachable"> {
   try {
-    await call("GET", "state");
-    return "in";
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.status !== 401) return "unreachable";
-    return error.code === "password_not_set" ? "new" : "locked";
+    const session = await call<{ welcome: boolean; password_set: boolean }>("GET", "session");
+    if (session.welcome) return "in";
+    return session.password_set ? "locked" : "new";
+  } catch {
+    return "unreachable";
   }
 }
