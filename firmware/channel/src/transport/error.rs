@@ -29,6 +29,9 @@ pub enum SdpError {
     /// The DTLS certificate of the remote changed.
     #[error("the DTLS fingerprint changed; make a new connection instead")]
     FingerprintChanged,
+    /// Both ends made an offer at once.
+    #[error("an offer of this end waits for its answer; answer it first, then offer (RFC 3264 §4)")]
+    Glare,
     /// An answer came without an offer of ours.
     #[error("no offer is waiting for this answer")]
     UnexpectedAnswer,

@@ -2,7 +2,6 @@
 
 use super::{CodecKey, MediaKind, Mid, Rid};
 use bytes::Bytes;
-use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
 use std::{
     net::SocketAddr,
     time::{Duration, Instant},
@@ -187,6 +186,20 @@ pub struct Sent {
     pub transport_seq: Option<u16>,
 }
 
+/// Transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransportFeedback {
+    /// The transport-wide number that the first delta is about; the others follow.
+    pub first_seq: u16,
+    /// Counts feedback packets.
+    pub feedback_count: u8,
+    /// What the first received delta counts from, in 64 ms, 24 bits.
+    pub reference_time_64ms: u32,
+    /// Arrival after the previous received packet in 250 us; `None` for packets that did not arrive. At most
+    /// 65,535.
+    pub deltas_250us: Vec<Option<i16>>,
+}
+
 /// Feedback from the remote.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -216,7 +229,7 @@ pub enum Rtcp {
         ssrcs: Vec<u32>,
     },
     /// When which transport-wide number arrived.
-    TransportFeedback(Box<TransportLayerCc>),
+    TransportFeedback(Box<TransportFeedback>),
     /// How one of our streams is received (RFC 3550 §6.4.2).
     ReceiverReport {
         /// SSRC of our sender.

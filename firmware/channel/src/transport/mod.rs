@@ -5,13 +5,28 @@
 
 mod certificate;
 mod codec;
+mod data;
 mod demux;
+mod dtls;
 mod error;
 mod event;
+mod extension;
 mod ice;
 mod ids;
+mod nack_generator;
+mod negotiation;
 mod peer;
+mod receive;
+mod reception;
+mod rtcp;
+mod rtp;
+mod sdp;
 mod section;
+mod send;
+mod srtp;
+#[cfg(test)]
+mod tests;
+mod twcc_receiver;
 
 pub use certificate::Certificate;
 pub use codec::{CodecKey, MediaKind, PayloadMapping};
@@ -19,8 +34,10 @@ pub use demux::Demux;
 pub use error::{CertificateError, SdpError, SendDataError};
 pub use event::{
     AudioLevel, AudioPreference, CloseReason, DataKind, IncomingRtp, OutgoingExtensions, OutgoingRtcp,
-    OutgoingRtp, PeerEvent, Receiving, Rtcp, Section, SenderSpec, Sending, Sent,
+    OutgoingRtp, PeerEvent, Receiving, Rtcp, Section, SenderSpec, Sending, Sent, TransportFeedback,
 };
 pub use ice::IceCredentials;
 pub use ids::{MAX_NAME_LEN, Mid, NameError, Rid};
+pub use nack_generator::NackGenerator;
 pub use peer::{Peer, PeerConfig, Timeouts};
+pub use twcc_receiver::TwccReceiver;
