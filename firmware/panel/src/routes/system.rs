@@ -1,0 +1,87 @@
+//! Version, health and metrics.
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use metrics::{counter, gauge};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use rostrum_room::Phase;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::error::{ApiError, ApiResult, ErrorBody};
+use crate::extract::Json;
+use crate::{Shared, board};
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Version {
+    /// Version of the firmware.
+    version: String,
+    /// Version of this interface.
+    api: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct Health {
+    /// The terminal works, whatever its room does.
+    ok: bool,
+}
+
+/// The version of the firmware.
+#[utoipa::path(get, path = "/api/v1/version", tag = "system", responses((status = OK, body = Version)))]
+pub(super) async fn version(State(panel): State<Shared>) -> Json<Version> {
+    Json(Version { version: panel.state.borrow().version.clone(), api: "v1" })
+}
+
+/// Whether the terminal works; no login. Also at `/healthz`.
+#[utoipa::path(get, path = "/api/v1/healthz", tag = "system", responses(
+    (status = OK, body = Health), (status = SERVICE_UNAVAILABLE, body = ErrorBody)
+))]
+pub(super) async fn healthz(State(panel): State<Shared>) -> ApiResult<Json<Health>> {
+    if panel.commands.is_closed() || panel.state.has_changed().is_err() {
+        return Err(ApiError::not_ready());
+    }
+    Ok(Json(Health { ok: true }))
+}
+
+/// Metrics in Prometheus' text format. Also at `/metrics`.
+#[utoipa::path(get, path = "/api/v1/metrics", tag = "system", responses(
+    (status = OK, content_type = "text/plain", body = String)
+))]
+pub(super) async fn metrics(State(panel): State<Shared>) -> ApiResult<impl IntoResponse> {
+    let state = panel.state.borrow().clone();
+    let text = render(&state, panel.watchers.count()).map_err(|_| {
+        ApiError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "metrics_failed",
+            "There are no metrics.",
+            "See the log.",
+        )
+    })?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
+}
+
+/// A recorder of its own for each answer: nothing is counted twice, and tests do not meet each other.
+fn render(state: &crate::State, watchers: usize) -> Result<String, serde_json::Error> {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    metrics::with_local_recorder(&recorder, || {
+        for phase in [Phase::Idle, Phase::Joining, Phase::InChannel, Phase::Reconnecting, Phase::Leaving] {
+            let name = board::name_of(phase);
+            gauge!("rostrum_room_phase", "phase" => name).set(f64::from(u8::from(phase == state.room.phase)));
+        }
+        gauge!("rostrum_room_muted").set(f64::from(u8::from(state.room.muted)));
+        gauge!("rostrum_room_volume_ratio").set(f64::from(state.volume) / 100.0);
+        gauge!("rostrum_participants").set(state.participants.len() as f64);
+        gauge!("rostrum_problems").set(state.errors.len() as f64);
+        gauge!("rostrum_picture_watchers").set(watchers as f64);
+        if let Some(rtt_ms) = state.statistics.rtt_ms {
+            gauge!("rostrum_rtt_seconds").set(rtt_ms / 1000.0);
+        }
+        counter!("rostrum_camera_frames_total").absolute(state.statistics.camera_frames);
+        counter!("rostrum_frames_sent_total").absolute(state.statistics.frames_sent);
+        counter!("rostrum_frames_shown_total").absolute(state.statistics.frames_shown);
+        counter!("rostrum_audio_packets_sent_total").absolute(state.statistics.audio_packets_sent);
+        gauge!("rostrum_build_info", "version" => state.version.clone()).set(1.0);
+    });
+    Ok(recorder.handle().render())
+}
