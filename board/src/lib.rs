@@ -1,1 +1,94 @@
-//! rostrum-board.
+//! Boards: Linux drivers behind the traits of `rostrum-hal`, found by name in one table ([`drivers`]), and
+//! profiles that say which of them a board has.
+//!
+//! ```no_run
+//! use rostrum_board::{OpenOptions, Profile};
+//!
+//! let profile = Profile::named_or_path("virtual")?;
+//! let board = rostrum_board::open(&profile, OpenOptions::default())?;
+//! # Ok::<(), rostrum_board::BoardError>(())
+//! ```
+
+mod clip;
+mod clip_stream;
+pub mod drivers;
+mod elements;
+mod error;
+mod gst_camera;
+mod gst_display;
+mod gst_encoder;
+mod gst_microphones;
+mod gst_speaker;
+mod identity;
+mod led_class;
+mod profile;
+mod virtual_board;
+
+use std::{path::PathBuf, sync::Arc};
+
+use rostrum_hal::{
+    buttons::Buttons,
+    camera::Camera,
+    display::Display,
+    encoder::VideoEncoderFactory,
+    identity::{Identity, Udid},
+    indicator::{Indicator, IndicatorRole},
+    microphone::MicrophoneArray,
+    mute_switch::MuteSwitch,
+    sim::VirtualBoard,
+    speaker::Speaker,
+    watchdog::Watchdog,
+};
+
+pub use clip::Clip;
+pub use error::BoardError;
+pub use profile::{Profile, Section};
+
+/// What is decided when a board is opened, not by its profile.
+#[derive(Clone, Debug, Default)]
+pub struct OpenOptions {
+    /// A recording for the virtual camera and microphones.
+    pub clip: Option<PathBuf>,
+    /// Stands in the bar of the virtual camera.
+    pub camera_id: Option<u8>,
+    /// In the place of the board's own name.
+    pub udid: Option<Udid>,
+    /// Makes virtual rooms differ.
+    pub seed: Option<u64>,
+}
+
+/// An open board: every device that its profile names.
+pub struct Board {
+    /// Name of its profile.
+    pub name: String,
+    /// The camera.
+    pub camera: Option<Box<dyn Camera>>,
+    /// The microphone array.
+    pub microphones: Option<Box<dyn MicrophoneArray>>,
+    /// The speaker.
+    pub speaker: Option<Box<dyn Speaker>>,
+    /// Opens video encoders.
+    pub encoder: Arc<dyn VideoEncoderFactory>,
+    /// The screen.
+    pub display: Option<Box<dyn Display>>,
+    /// The lights.
+    pub indicators: Vec<(IndicatorRole, Box<dyn Indicator>)>,
+    /// The buttons.
+    pub buttons: Option<Box<dyn Buttons>>,
+    /// The switch that cuts the microphones.
+    pub mute_switch: Option<Box<dyn MuteSwitch>>,
+    /// The watchdog, which runs from now on.
+    pub watchdog: Option<Box<dyn Watchdog>>,
+    /// Its name for life.
+    pub identity: Box<dyn Identity>,
+    /// The handle of the virtual board, when a device is virtual.
+    pub virtual_board: Option<VirtualBoard>,
+}
+
+/// Opens every device that `profile` names. Takes some 100 ms, as GStreamer looks for its elements.
+///
+/// # Errors
+/// [`BoardError`], which says what is there when the profile names what is not.
+pub fn open(profile: &Profile, options: OpenOptions) -> Result<Board, BoardError> {
+    drivers::open_board(profile, &options)
+}

@@ -105,7 +105,7 @@ pub trait CameraControls: Send + Sync {
     fn list(&self) -> Result<Vec<ControlState>, CameraError>;
 
     /// Sets a control; a value outside the range or between steps becomes the nearest allowed one, which
-    /// is returned.
+    /// is returned. A focus or exposure set by hand ends its automatic.
     ///
     /// # Errors
     /// [`CameraError::NoControl`], [`CameraError::ReadOnly`], [`CameraError::Gone`].

@@ -10,6 +10,7 @@ pub mod encoder;
 pub mod frame;
 pub mod identity;
 pub mod indicator;
+pub mod latest;
 pub mod microphone;
 pub mod mute_switch;
 pub mod sim;

@@ -43,8 +43,8 @@ pub trait MicrophoneArray: Send {
     /// length is `period_frames * channels`. Returns when its first sample was heard. Allocates nothing.
     ///
     /// # Errors
-    /// [`MicrophoneError::Gone`] (the caller opens it again later), [`MicrophoneError::Overrun`] (samples
-    /// were lost, the next call goes on).
+    /// [`MicrophoneError::Gone`] at once (later calls try to open it again: wait before them),
+    /// [`MicrophoneError::Overrun`] (samples were lost, the next call goes on).
     fn read(&mut self, samples: &mut [f32]) -> Result<Timestamp, MicrophoneError>;
 }
 

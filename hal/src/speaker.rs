@@ -25,8 +25,8 @@ pub trait Speaker: Send {
     /// `period_frames * channels`. Returns when its first sample will be heard. Allocates nothing.
     ///
     /// # Errors
-    /// [`SpeakerError::Gone`] (the caller opens it again later), [`SpeakerError::Underrun`] (there was a
-    /// gap before these samples, which are played).
+    /// [`SpeakerError::Gone`] at once (later calls try to open it again: wait before them),
+    /// [`SpeakerError::Underrun`] (there was a gap before these samples, which are played).
     fn write(&mut self, samples: &[f32]) -> Result<Timestamp, SpeakerError>;
 }
 

@@ -9,21 +9,19 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::Mutex;
-
 use super::{
     Fault, SimCameraControls, VirtualBoard,
     bar::{self, Bar},
     clip::{ClipFrame, ClipVideo},
     controls::Optics,
     draw::Canvas,
-    notify::Notify,
     scene::{Scene, blur_radius},
     view::{self, Picture, Window},
 };
 use crate::{
     Frame, FrameData, FrameSize, PixelFormat, Timestamp,
     camera::{Camera, CameraControls, CameraError, CameraFormat, StreamFormat},
+    latest::Latest,
 };
 
 /// Name of every virtual camera.
@@ -59,16 +57,8 @@ struct Stream {
 /// Where the newest frame waits.
 #[derive(Default)]
 struct Slot {
-    newest: Mutex<Option<Result<Frame, CameraError>>>,
-    changes: Notify,
+    newest: Latest<Result<Frame, CameraError>>,
     stop: AtomicBool,
-}
-
-impl Slot {
-    fn put(&self, frame: Result<Frame, CameraError>) {
-        *self.newest.lock() = Some(frame);
-        self.changes.notify();
-    }
 }
 
 impl Drop for Stream {
@@ -136,18 +126,11 @@ impl Camera for SimCamera {
             let message = "it was not started".into();
             return Err(CameraError::Failed { name: self.name(), message });
         };
-        loop {
-            let seen = stream.slot.changes.count();
-            let newest = stream.slot.newest.lock().take();
-            match newest {
-                Some(Err(CameraError::Gone { name })) => {
-                    self.stream = None;
-                    return Err(CameraError::Gone { name });
-                }
-                Some(newest) => return newest,
-                None => stream.slot.changes.after(seen).await,
-            };
+        let newest = stream.slot.newest.take().await;
+        if matches!(newest, Err(CameraError::Gone { .. })) {
+            self.stream = None;
         }
+        newest
     }
 
     fn controls(&self) -> Box<dyn CameraControls> {
@@ -186,14 +169,14 @@ impl Lens {
                 return;
             }
             if self.board.has_fault(Fault::CameraUnplugged) {
-                self.slot.put(Err(CameraError::Gone { name: CAMERA_NAME.into() }));
+                self.slot.newest.put(Err(CameraError::Gone { name: CAMERA_NAME.into() }));
                 return;
             }
             let capture_time = Timestamp::now();
             let Some(number) = number else {
                 if capture_time.saturating_since(last_frame) > STALL {
                     last_frame = capture_time;
-                    self.slot.put(Err(CameraError::Stalled { name: CAMERA_NAME.into() }));
+                    self.slot.newest.put(Err(CameraError::Stalled { name: CAMERA_NAME.into() }));
                 }
                 continue;
             };
@@ -205,7 +188,7 @@ impl Lens {
             }
             last_frame = capture_time;
             pool.keep(&buffer);
-            self.slot.put(Ok(Frame {
+            self.slot.newest.put(Ok(Frame {
                 capture_time,
                 sequence: tick,
                 format: PixelFormat::Yuv420,

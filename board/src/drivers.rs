@@ -1,0 +1,264 @@
+//! The table of drivers by name. A new driver is a file and a line here.
+
+use std::sync::Arc;
+
+use rostrum_hal::{
+    buttons::Buttons, camera::Camera, display::Display, encoder::VideoEncoderFactory, identity::Identity,
+    indicator::Indicator, microphone::MicrophoneArray, mute_switch::MuteSwitch, sim::VirtualBoard,
+    speaker::Speaker, watchdog::Watchdog,
+};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    Board, BoardError, OpenOptions, Profile, Section, gst_camera, gst_display, gst_encoder, gst_microphones,
+    gst_speaker, identity, led_class, virtual_board,
+};
+
+type Table<T> = &'static [(&'static str, Driver<T>)];
+
+/// How a driver is checked and opened.
+struct Driver<T> {
+    /// Whether its section says only what it understands.
+    check: fn(&Device<'_>) -> Result<(), BoardError>,
+    open: fn(&Device<'_>) -> Result<T, BoardError>,
+}
+
+macro_rules! driver {
+    ($module:ident :: $open:ident, $options:ty) => {
+        Driver { check: |device| device.options::<$options>().map(drop), open: $module::$open }
+    };
+}
+
+const CAMERAS: Table<Box<dyn Camera>> = &[
+    ("virtual", driver!(virtual_board::camera, virtual_board::NoOptions)),
+    ("gstreamer", driver!(gst_camera::open, gst_camera::Options)),
+];
+const MICROPHONES: Table<Box<dyn MicrophoneArray>> = &[
+    ("virtual", driver!(virtual_board::microphones, virtual_board::MicrophonesOptions)),
+    ("gstreamer", driver!(gst_microphones::open, gst_microphones::Options)),
+];
+const SPEAKERS: Table<Box<dyn Speaker>> = &[
+    ("virtual", driver!(virtual_board::speaker, virtual_board::SpeakerOptions)),
+    ("gstreamer", driver!(gst_speaker::open, gst_speaker::Options)),
+];
+const ENCODERS: Table<Arc<dyn VideoEncoderFactory>> =
+    &[("gstreamer", driver!(gst_encoder::open, gst_encoder::Options))];
+const DISPLAYS: Table<Box<dyn Display>> = &[
+    ("virtual", driver!(virtual_board::display, virtual_board::DisplayOptions)),
+    ("gstreamer", driver!(gst_display::open, gst_display::Options)),
+];
+const INDICATORS: Table<Box<dyn Indicator>> = &[
+    ("virtual", driver!(virtual_board::indicator, virtual_board::NoOptions)),
+    ("led_class", driver!(led_class::open, led_class::Options)),
+];
+const BUTTONS: Table<Box<dyn Buttons>> =
+    &[("virtual", driver!(virtual_board::buttons, virtual_board::ButtonsOptions))];
+const MUTE_SWITCHES: Table<Box<dyn MuteSwitch>> =
+    &[("virtual", driver!(virtual_board::mute_switch, virtual_board::NoOptions))];
+const WATCHDOGS: Table<Box<dyn Watchdog>> =
+    &[("virtual", driver!(virtual_board::watchdog, virtual_board::WatchdogOptions))];
+const IDENTITIES: Table<Box<dyn Identity>> = &[
+    ("virtual", driver!(virtual_board::identity, virtual_board::IdentityOptions)),
+    ("file", driver!(identity::open, identity::Options)),
+];
+
+/// One section of a profile, with all that a driver may need to open it.
+pub(crate) struct Device<'a> {
+    /// The whole profile.
+    pub(crate) profile: &'a Profile,
+    /// Name of the section, such as `camera` or `indicators.mute`.
+    pub(crate) place: &'a str,
+    /// The section.
+    pub(crate) section: &'a Section,
+    /// The virtual board, when the profile has a virtual device and is being opened.
+    pub(crate) virtual_board: Option<&'a VirtualBoard>,
+}
+
+impl Device<'_> {
+    /// The section's keys as the driver's own type.
+    pub(crate) fn options<T: DeserializeOwned>(&self) -> Result<T, BoardError> {
+        self.section.options.clone().try_into().map_err(|e: toml::de::Error| self.wrong(e.message()))
+    }
+
+    /// The section says something wrong.
+    pub(crate) fn wrong(&self, message: impl Into<String>) -> BoardError {
+        BoardError::Options {
+            profile: self.profile.name.clone(),
+            section: self.place.into(),
+            driver: self.section.driver.clone(),
+            message: message.into(),
+        }
+    }
+
+    /// The section names something that this machine lacks.
+    pub(crate) fn absent(&self, name: impl Into<String>, hint: impl Into<String>) -> BoardError {
+        BoardError::Absent {
+            profile: self.profile.name.clone(),
+            section: self.place.into(),
+            name: name.into(),
+            hint: hint.into(),
+        }
+    }
+
+    /// The handle of the virtual board.
+    pub(crate) fn virtual_board(&self) -> Result<&VirtualBoard, BoardError> {
+        self.virtual_board.ok_or_else(|| self.wrong("the board was not opened"))
+    }
+
+    fn find<T>(&self, table: Table<T>) -> Result<&'static Driver<T>, BoardError> {
+        let name = &self.section.driver;
+        table.iter().find(|(n, _)| n == name).map(|(_, driver)| driver).ok_or_else(|| {
+            let names: Vec<_> = table.iter().map(|(name, _)| *name).collect();
+            BoardError::UnknownDriver {
+                profile: self.profile.name.clone(),
+                section: self.place.into(),
+                name: name.clone(),
+                present: nearest(name, &names),
+            }
+        })
+    }
+}
+
+/// Checks that every driver is there and understands its section, without touching a device.
+///
+/// # Errors
+/// [`BoardError::UnknownDriver`], [`BoardError::Options`].
+pub fn check(profile: &Profile) -> Result<(), BoardError> {
+    let check_in = Checker { profile };
+    check_in.section("camera", profile.camera.as_ref(), CAMERAS)?;
+    check_in.section("microphones", profile.microphones.as_ref(), MICROPHONES)?;
+    check_in.section("speaker", profile.speaker.as_ref(), SPEAKERS)?;
+    check_in.section("encoder", Some(&profile.encoder), ENCODERS)?;
+    check_in.section("display", profile.display.as_ref(), DISPLAYS)?;
+    for (role, section) in &profile.indicators {
+        check_in.section(&indicator_place(*role), Some(section), INDICATORS)?;
+    }
+    check_in.section("buttons", profile.buttons.as_ref(), BUTTONS)?;
+    check_in.section("mute_switch", profile.mute_switch.as_ref(), MUTE_SWITCHES)?;
+    check_in.section("watchdog", profile.watchdog.as_ref(), WATCHDOGS)?;
+    check_in.section("identity", Some(&profile.identity), IDENTITIES)
+}
+
+struct Checker<'a> {
+    profile: &'a Profile,
+}
+
+impl Checker<'_> {
+    fn section<T>(&self, place: &str, section: Option<&Section>, table: Table<T>) -> Result<(), BoardError> {
+        let Some(section) = section else { return Ok(()) };
+        let device = Device { profile: self.profile, place, section, virtual_board: None };
+        (device.find(table)?.check)(&device)
+    }
+}
+
+pub(crate) fn open_board(profile: &Profile, options: &OpenOptions) -> Result<Board, BoardError> {
+    check(profile)?;
+    let virtual_board = virtual_board::build(profile, options)?;
+    let opener = Opener { profile, virtual_board: virtual_board.as_ref() };
+    let camera = opener.open("camera", profile.camera.as_ref(), CAMERAS)?;
+    let microphones = opener.open("microphones", profile.microphones.as_ref(), MICROPHONES)?;
+    let speaker = opener.open("speaker", profile.speaker.as_ref(), SPEAKERS)?;
+    let encoder = opener.open_one("encoder", &profile.encoder, ENCODERS)?;
+    let encoder = match &virtual_board {
+        Some(board) => virtual_board::breakable(encoder, board.clone()),
+        None => encoder,
+    };
+    let display = opener.open("display", profile.display.as_ref(), DISPLAYS)?;
+    let indicators = profile
+        .indicators
+        .iter()
+        .map(|(role, section)| Ok((*role, opener.open_one(&indicator_place(*role), section, INDICATORS)?)))
+        .collect::<Result<_, BoardError>>()?;
+    let buttons = opener.open("buttons", profile.buttons.as_ref(), BUTTONS)?;
+    let mute_switch = opener.open("mute_switch", profile.mute_switch.as_ref(), MUTE_SWITCHES)?;
+    let identity = match &options.udid {
+        Some(udid) => identity::fixed(udid.clone()),
+        None => opener.open_one("identity", &profile.identity, IDENTITIES)?,
+    };
+    // Last, as it runs from here on.
+    let watchdog = opener.open("watchdog", profile.watchdog.as_ref(), WATCHDOGS)?;
+    let name = profile.name.clone();
+    Ok(Board {
+        name,
+        camera,
+        microphones,
+        speaker,
+        encoder,
+        display,
+        indicators,
+        buttons,
+        mute_switch,
+        watchdog,
+        identity,
+        virtual_board,
+    })
+}
+
+struct Opener<'a> {
+    profile: &'a Profile,
+    virtual_board: Option<&'a VirtualBoard>,
+}
+
+impl Opener<'_> {
+    fn open<T>(
+        &self,
+        place: &str,
+        section: Option<&Section>,
+        table: Table<T>,
+    ) -> Result<Option<T>, BoardError> {
+        section.map(|section| self.open_one(place, section, table)).transpose()
+    }
+
+    fn open_one<T>(&self, place: &str, section: &Section, table: Table<T>) -> Result<T, BoardError> {
+        let device = Device { profile: self.profile, place, section, virtual_board: self.virtual_board };
+        (device.find(table)?.open)(&device)
+    }
+}
+
+/// Name of a light's section.
+fn indicator_place(role: rostrum_hal::indicator::IndicatorRole) -> String {
+    format!("indicators.{}", format!("{role:?}").to_lowercase())
+}
+
+/// The names that are there, the one most like `wanted` first.
+pub(crate) fn nearest(wanted: &str, names: &[&str]) -> String {
+    let mut names = names.to_vec();
+    names.sort_by_key(|name| strsim::damerau_levenshtein(wanted, name));
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn virtual_with(old: &str, new: &str) -> Profile {
+        let text = include_str!("../profiles/virtual.toml");
+        assert!(text.contains(old));
+        Profile::parse(&text.replace(old, new), "test.toml").unwrap()
+    }
+
+    #[test]
+    fn every_embedded_profile_names_drivers_and_options_that_are_there() {
+        for name in Profile::names() {
+            check(&Profile::named_or_path(name).unwrap()).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_unknown_driver_gives_the_drivers_that_are_there() {
+        let profile = virtual_with("[speaker]\ndriver = \"virtual\"", "[speaker]\ndriver = \"gstraemer\"");
+        let error = open_board(&profile, &OpenOptions::default()).err().unwrap().to_string();
+        assert_eq!(
+            error,
+            "profile virtual, [speaker]: there is no driver named gstraemer for it; there are gstreamer, virtual"
+        );
+    }
+
+    #[test]
+    fn a_key_that_a_driver_does_not_know_is_refused_with_those_it_knows() {
+        let profile = virtual_with("[speaker]\n", "[speaker]\nchanels = 2\n");
+        let error = check(&profile).unwrap_err().to_string();
+        assert!(error.contains("[speaker], driver virtual") && error.contains("`channels`"), "{error}");
+    }
+}
