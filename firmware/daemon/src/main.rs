@@ -1,2 +1,247 @@
-//! rostrumd
-fn main(){}
+//! `rostrumd`: the terminal. `main` is the bill of materials, in the order of the design's picture.
+
+mod camera;
+mod config;
+mod control;
+mod counters;
+mod guest_link;
+mod input;
+mod memory;
+mod people;
+mod screen;
+mod senses;
+mod stay;
+mod voice;
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use rostrum_board::{OpenOptions, Profile};
+use rostrum_hal::Timestamp;
+use rostrum_panel::{CameraState, Device, Devices, PanelConfig, PanelHandles, State, Watchers};
+use rostrum_room::Room;
+use rostrum_rtc::config::load;
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    camera::CameraWiring,
+    config::Config,
+    control::Control,
+    counters::Counters,
+    memory::Memory,
+    people::People,
+    screen::ScreenWiring,
+    stay::{Inlets, Outlet},
+    voice::VoiceWiring,
+};
+
+/// A meeting room's terminal: joins its channel at the press of a button, sends the room and shows everybody else.
+#[derive(Parser)]
+#[command(name = "rostrumd", version)]
+struct Cli {
+    /// The configuration file.
+    #[arg(long, default_value = "/etc/rostrum/rostrumd.toml", global = true)]
+    config: PathBuf,
+    /// What to log: error, warn, info, debug or trace.
+    #[arg(long, default_value = "info", global = true)]
+    log_level: log::LevelFilter,
+    #[command(subcommand)]
+    command: Option<Task>,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Runs the terminal (the default).
+    Run,
+    /// Says what is wrong in the configuration and in the board's profile, and ends.
+    CheckConfig,
+    /// Prints a configuration with every key.
+    ConfigExample,
+    /// Lists the board profiles that come with the program.
+    Profiles,
+}
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    match cli.command.unwrap_or(Task::Run) {
+        Task::Run => {
+            start_log(cli.log_level)?;
+            let config: Config = load(&cli.config)?;
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+            runtime.block_on(run(config))
+        }
+        Task::CheckConfig => {
+            let config: Config = load(&cli.config)?;
+            let profile = Profile::named_or_path(&config.board.profile)?;
+            rostrum_board::drivers::check(&profile)?;
+            print(&format!("{} is fine; the board is {}", cli.config.display(), profile.name))
+        }
+        Task::ConfigExample => print(config::EXAMPLE.trim_end()),
+        Task::Profiles => print(&Profile::names().join("\n")),
+    }
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let (inputs, happened) = mpsc::unbounded_channel();
+    let counters = Arc::new(Counters::default());
+    let memory = Memory::open(&config.data_dir)
+        .with_context(|| format!("data_dir {} cannot be used", config.data_dir.display()))?;
+    let kept = memory.kept().clone();
+
+    // The board.
+    let profile = Profile::named_or_path(&config.board.profile)?;
+    let board = rostrum_board::open(
+        &profile,
+        OpenOptions {
+            clip: config.board.clip.clone(),
+            camera_id: config.board.camera_id,
+            udid: config.board.udid.clone(),
+            seed: config.board.camera_id.map(u64::from),
+        },
+    )?;
+    let udid = board.identity.udid()?;
+    let device = |name: String| Device { name, ok: true };
+    let devices = Devices {
+        camera: board.camera.as_ref().map(|camera| device(camera.name())),
+        microphones: board.microphones.as_ref().map(|microphones| device(microphones.name())),
+        speaker: board.speaker.as_ref().map(|speaker| device(speaker.name())),
+        encoder: Some(device(board.encoder.name())),
+        display: board.display.as_ref().map(|display| device(display.name())),
+    };
+    let buttons = board.buttons.as_ref().map(|buttons| buttons.present()).unwrap_or_default();
+
+    // What comes in: to the screen and the speaker.
+    let watchers = Watchers::default();
+    let (live_picture, panel_picture) = watch::channel(None);
+    let (screen_feed, screen) = screen::start(ScreenWiring {
+        display: board.display,
+        picture: live_picture,
+        watchers: watchers.clone(),
+        counters: Arc::clone(&counters),
+        inputs: inputs.clone(),
+    })?;
+
+    // What goes out: from the camera and the microphones.
+    let outlet = Outlet::default();
+    let picture = config.picture;
+    let camera_controls = board.camera.as_ref().map(|camera| camera.controls());
+    let camera = board.camera.map(|camera| {
+        camera::start(CameraWiring {
+            camera,
+            encoder: board.encoder,
+            picture: picture.clone(),
+            settings: rostrum_media::PictureSettings::default(),
+            outlet: outlet.clone(),
+            screen: screen_feed.clone(),
+            counters: Arc::clone(&counters),
+            inputs: inputs.clone(),
+        })
+    });
+    let camera = camera.transpose()?;
+    let voice = voice::start(VoiceWiring {
+        microphones: board.microphones,
+        speaker: board.speaker,
+        outlet: outlet.clone(),
+        counters: Arc::clone(&counters),
+        inputs: inputs.clone(),
+    })?;
+
+    // Buttons, switch, signals, and the panel.
+    if let Some(buttons) = board.buttons {
+        senses::watch_buttons(buttons, &inputs);
+    }
+    if let Some(switch) = board.mute_switch {
+        senses::watch_mute_switch(switch, &inputs);
+    }
+    if let Some(watchdog) = board.watchdog {
+        senses::feed(watchdog);
+    }
+    senses::watch_signals(&inputs)?;
+    let (state, shown) = watch::channel(Arc::new(State {
+        channel: Some(config.service.channel.to_string()),
+        user: Some(config.service.user.to_string()),
+        display_name: shown_name(&config.service),
+        camera: devices.camera.as_ref().map(|camera| CameraState { name: camera.name.clone(), ..CameraState::default() }),
+        buttons: buttons.iter().map(senses::button_name).collect(),
+        devices,
+        is_virtual: board.virtual_board.is_some(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        ..State::default()
+    }));
+    let panel = senses::serve_panel(
+        config.panel.listen,
+        PanelHandles {
+            commands: senses::panel_commands(&inputs),
+            state: shown,
+            picture: panel_picture,
+            watchers,
+            virtual_board: board.virtual_board,
+            camera: camera_controls,
+        },
+        PanelConfig {
+            needs_password: false,
+            names: Vec::new(),
+            pages_dir: config.panel.pages,
+            password_file: config.data_dir.join("panel-password"),
+            presets_file: config.data_dir.join("camera-presets.json"),
+        },
+    )
+    .await?;
+
+    // The task that decides.
+    let control = Control {
+        room: Room::new(kept.room, Timestamp::now()),
+        state,
+        memory,
+        service: config.service,
+        udid: udid.to_string(),
+        picture,
+        lights: board.indicators,
+        camera,
+        voice: voice.clone(),
+        screen,
+        outlet,
+        inlets: Inlets { inputs: inputs.clone(), screen: screen_feed, play: voice.play },
+        counters,
+        inputs,
+        settings: kept.settings,
+        layers: Vec::new(),
+        people: People::default(),
+        stay: None,
+        stays: 0,
+        guest_link: None,
+        rtt: None,
+        exit: false,
+    };
+    print(&format!("rostrumd ready panel=http://{}", panel.address))?;
+    log::info!(board = board.name.as_str(), udid:%, panel:% = panel.address; "ready");
+    // Without systemd there is nobody to tell.
+    let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
+    control.run(happened).await;
+    let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
+    panel.stop().await;
+    Ok(())
+}
+
+/// The name that others see.
+fn shown_name(service: &config::Service) -> String {
+    service.display_name.as_ref().map_or_else(|| service.user.to_string(), ToString::to_string)
+}
+
+/// To the journal under systemd, to standard error elsewhere.
+fn start_log(level: log::LevelFilter) -> anyhow::Result<()> {
+    log::set_max_level(level);
+    if systemd_journal_logger::connected_to_journal() {
+        systemd_journal_logger::JournalLog::new()?.install()?;
+    } else {
+        env_logger::Builder::new().filter_level(level).format_timestamp_micros().try_init()?;
+    }
+    Ok(())
+}
+
+fn print(line: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    Ok(writeln!(out, "{line}").and_then(|()| out.flush())?)
+}

@@ -69,6 +69,14 @@ impl Browser {
         self.tell(&json!({"do": "click", "page": page, "test_id": test_id})).map(|_| ())
     }
 
+    /// Types `text` into the field with this `data-testid`.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn fill(&mut self, page: &str, test_id: &str, text: &str) -> anyhow::Result<()> {
+        self.tell(&json!({"do": "fill", "page": page, "test_id": test_id, "text": text})).map(|_| ())
+    }
+
     /// The text that the element with this `data-testid` shows.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! PyPI `livekit` (libwebrtc): peers in `tests/peers/livekit_py`, each a program that prints JSON lines.
+//! PyPI `livekit` (libwebrtc): peers in `tests/peers/python`, each a program that prints JSON lines.
 
 use std::{path::Path, process::Command, time::Duration};
 
@@ -12,7 +12,7 @@ pub struct Python {
 }
 
 impl Python {
-    /// Starts `tests/peers/livekit_py/SCRIPT` with `arguments`; its log goes into `dir`.
+    /// Starts `tests/peers/python/SCRIPT` with `arguments`; its log goes into `dir`.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -20,7 +20,7 @@ impl Python {
         let mut command = Command::new(paths::python());
         command
             .arg("-u")
-            .arg(paths::root().join("tests/peers/livekit_py").join(script))
+            .arg(paths::root().join("tests/peers/python").join(script))
             .args(arguments)
             .env("PYTHONDONTWRITEBYTECODE", "1");
         Ok(Self { program: Running::start(script, dir.join(format!("{script}.log")), &mut command)? })

@@ -33,7 +33,10 @@ pub fn from_le_bytes(bytes: &[u8]) -> Vec<f32> {
 }
 
 /// First channel of a WAV file (16-bit PCM or 32-bit float).
-fn parse_wav(bytes: &[u8]) -> anyhow::Result<Vec<f32>> {
+///
+/// # Errors
+/// When it is none.
+pub fn parse_wav(bytes: &[u8]) -> anyhow::Result<Vec<f32>> {
     ensure!(bytes.get(..4) == Some(b"RIFF") && bytes.get(8..12) == Some(b"WAVE"), "not a WAV file");
     let (mut place, mut format) = (12, None);
     while let Some(head) = bytes.get(place..place + 8) {

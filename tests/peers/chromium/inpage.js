@@ -125,7 +125,7 @@ globalThis.rostrumTest = (() => {
     },
     muteChanges: () => muteChanges,
     // Every text that the page's chat shows.
-    chat: () => [...document.querySelectorAll(".lk-message-body")].map((one) => one.textContent),
+    chat: () => [...document.querySelectorAll('[data-testid="chat-message"]')].map((one) => one.textContent),
     sendChat: ({ text }) => room().localParticipant.sendText(text, { topic: "lk.chat" }).then(() => true),
     shareScreen: ({ on }) => room().localParticipant.setScreenShareEnabled(on).then(() => true),
     // Why the meeting ended, once it has.

@@ -28,6 +28,7 @@ pub struct Service {
     pub app_key: String,
     profile: String,
     dir: PathBuf,
+    rest_of_config: String,
 }
 
 /// How a service is started.
@@ -50,25 +51,22 @@ impl Service {
     pub fn start(options: &ServiceOptions<'_>) -> anyhow::Result<Self> {
         fs::create_dir_all(options.dir)?;
         let (app_id, app_key) = ("demo", random_hex()?);
-        let (http, media) = options.ports;
-        let config = format!(
-            "listen = \"127.0.0.1:{http}\"\nmedia_listen = \"127.0.0.1:{media}\"\nnode_ip = [\"127.0.0.1\"]\n\
-             pages = {:?}\n\n[apps]\n{app_id} = \"{app_key}\"\n{}\n",
-            paths::pages("guest"),
+        let rest = format!(
+            "node_ip = [\"127.0.0.1\"]\n\n[[apps]]\nid = \"{app_id}\"\nkey = \"{app_key}\"\n{}\n",
             options.extra
         );
-        fs::write(options.dir.join("channeld.toml"), config)?;
+        let (http, media) = options.ports;
+        write_service_config(options.dir, &format!("127.0.0.1:{http}"), media, &rest)?;
         let (program, url) = Self::spawn(options.profile, options.dir)?;
-        // From now on it keeps the ports that it got, so that it can come back to them.
-        let service = Self {
+        Ok(Self {
             program,
             url,
             app_id: app_id.into(),
             app_key,
             profile: options.profile.into(),
             dir: options.dir.into(),
-        };
-        Ok(service)
+            rest_of_config: rest,
+        })
     }
 
     fn spawn(profile: &str, dir: &Path) -> anyhow::Result<(Running, String)> {
@@ -97,14 +95,7 @@ impl Service {
     /// # Errors
     /// As [`Service::start`].
     pub fn start_again(&mut self) -> anyhow::Result<()> {
-        let file = self.dir.join("channeld.toml");
-        let address = self.url.trim_start_matches("http://").to_owned();
-        let text = fs::read_to_string(&file)?;
-        let fixed = text.lines().map(|line| match line.split_once(" = ") {
-            Some(("listen", _)) => format!("listen = \"{address}\""),
-            _ => line.to_owned(),
-        });
-        fs::write(&file, fixed.collect::<Vec<_>>().join("\n"))?;
+        write_service_config(&self.dir, self.url.trim_start_matches("http://"), 0, &self.rest_of_config)?;
         let (program, url) = Self::spawn(&self.profile, &self.dir)?;
         self.program = program;
         anyhow::ensure!(url == self.url, "channeld came back at {url}, not at {}", self.url);
@@ -141,6 +132,14 @@ impl Service {
         let credentials = BASE64_STANDARD.encode(format!("{}:{}", self.app_id, self.app_key));
         http(method, &format!("{}{path}", self.url), Some(&format!("Basic {credentials}")), body)
     }
+}
+
+fn write_service_config(dir: &Path, http: &str, media_port: u16, rest: &str) -> anyhow::Result<()> {
+    let text = format!(
+        "[http]\nlisten = \"{http}\"\npages = {:?}\n\n[media]\nlisten = \"127.0.0.1:{media_port}\"\n{rest}",
+        paths::pages("guest"),
+    );
+    Ok(fs::write(dir.join("channeld.toml"), text)?)
 }
 
 /// A `rostrumd` on the virtual board.
@@ -184,10 +183,11 @@ impl Terminal {
         let clip = options.clip.map(|clip| format!("clip = {clip:?}\n")).unwrap_or_default();
         let config = format!(
             "data_dir = {:?}\n\n[service]\nurl = \"{}\"\nchannel = \"{}\"\nuser = \"{user}\"\ntoken_file = {token_file:?}\n\n\
-             [board]\nprofile = \"virtual\"\nudid = \"{user}\"\n{clip}\n[panel]\nlisten = \"127.0.0.1:{}\"\npages = {:?}\n{}\n",
+             [board]\nprofile = \"virtual\"\nudid = \"{user}\"\ncamera_id = {}\n{clip}\n[panel]\nlisten = \"127.0.0.1:{}\"\npages = {:?}\n{}\n",
             options.dir.join("data"),
             service.url,
             options.channel,
+            camera_id(options.user),
             options.port,
             paths::pages("panel"),
             options.extra,
@@ -258,6 +258,11 @@ impl Terminal {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// Number in the bar of the virtual camera of `user`'s room, so that tests tell rooms apart.
+pub fn camera_id(user: &str) -> u8 {
+    user.bytes().fold(1, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte))
 }
 
 /// One HTTP request with a JSON body and a JSON answer (`Null` when it is empty).

@@ -1,0 +1,199 @@
+//! Camera frames into the encoders of the layers, on a thread of its own.
+
+use std::{sync::Arc, time::Duration};
+
+use rostrum_hal::{
+    FrameSize, PixelFormat,
+    camera::{Camera, CameraError, StreamFormat},
+    encoder::VideoEncoderFactory,
+};
+use rostrum_media::{CameraEvent, CameraPipeline, LayerId, PictureSettings};
+use rostrum_room::Part;
+use tokio::{runtime::Handle, sync::mpsc};
+
+use crate::{
+    config::Picture,
+    counters::Counters,
+    input::{Health, Input, Inputs},
+    screen::ScreenFeed,
+    stay::Outlet,
+};
+
+/// Time between two tries to start a camera that is gone.
+const RETRY: Duration = Duration::from_millis(300);
+
+/// What the camera's thread is told.
+#[derive(Debug)]
+pub(crate) enum CameraCommand {
+    /// Size, orientation, mirroring, preference, audio only.
+    Settings(PictureSettings),
+    /// The next frame of this layer must be a key frame.
+    KeyFrame(LayerId),
+    /// Somebody watches this layer, or nobody does.
+    Active(LayerId, bool),
+    /// Bits a second for all layers together.
+    Bitrate(u32),
+    /// A meeting begins or ends: outside of one nothing is encoded.
+    Meeting(bool),
+    /// The room sees itself on its screen.
+    SelfView(bool),
+}
+
+/// What the thread works with.
+pub(crate) struct CameraWiring {
+    pub(crate) camera: Box<dyn Camera>,
+    pub(crate) encoder: Arc<dyn VideoEncoderFactory>,
+    pub(crate) picture: Picture,
+    pub(crate) settings: PictureSettings,
+    pub(crate) outlet: Outlet,
+    pub(crate) screen: ScreenFeed,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) inputs: Inputs,
+}
+
+/// Starts the thread. It ends when the sender of commands is dropped.
+///
+/// # Errors
+/// When the media library cannot be started.
+pub(crate) fn start(wiring: CameraWiring) -> anyhow::Result<mpsc::UnboundedSender<CameraCommand>> {
+    let (sender, commands) = mpsc::unbounded_channel();
+    let outlet = wiring.outlet.clone();
+    let counters = Arc::clone(&wiring.counters);
+    let sink = move |layer: LayerId, frame: rostrum_hal::encoder::EncodedFrame| {
+        if outlet.send_video(layer, frame) {
+            counters.frame_sent();
+        }
+    };
+    let inputs = wiring.inputs.clone();
+    let mut encoder_health = Health::of(Part::Encoder, &wiring.inputs);
+    let events = move |event: CameraEvent| match event {
+        CameraEvent::Layers(layers) => {
+            let _ = inputs.send(Input::Layers(layers));
+        }
+        CameraEvent::EncoderFailed { error, .. } => encoder_health.faulty(error),
+        CameraEvent::EncoderRestarted { .. } => encoder_health.healthy(),
+        _ => {}
+    };
+    let pipeline = CameraPipeline::new(
+        Arc::clone(&wiring.encoder),
+        wiring.settings.clone(),
+        Box::new(sink),
+        Box::new(events),
+    )?;
+    let runtime = Handle::current();
+    std::thread::Builder::new()
+        .name("camera".into())
+        .spawn(move || runtime.block_on(CameraLoop::new(wiring, pipeline, commands).run()))?;
+    Ok(sender)
+}
+
+struct CameraLoop {
+    wiring: CameraWiring,
+    pipeline: CameraPipeline,
+    commands: mpsc::UnboundedReceiver<CameraCommand>,
+    health: Health,
+    meeting: bool,
+    self_view: bool,
+    wanted: [bool; 3],
+}
+
+impl CameraLoop {
+    fn new(
+        wiring: CameraWiring,
+        pipeline: CameraPipeline,
+        commands: mpsc::UnboundedReceiver<CameraCommand>,
+    ) -> Self {
+        let health = Health::of(Part::Camera, &wiring.inputs);
+        let mut this =
+            Self { wiring, pipeline, commands, health, meeting: false, self_view: true, wanted: [true; 3] };
+        this.activate();
+        this
+    }
+
+    async fn run(mut self) {
+        loop {
+            match self.stream().await {
+                Ok(()) => return,
+                Err(error) => self.health.faulty(error),
+            }
+            // A camera that is gone is looked for again; commands do not wait for it.
+            let again = tokio::time::sleep(RETRY);
+            tokio::pin!(again);
+            loop {
+                tokio::select! {
+                    () = &mut again => break,
+                    command = self.commands.recv() => match command {
+                        Some(command) => self.obey(command),
+                        None => return,
+                    },
+                }
+            }
+        }
+    }
+
+    /// Frames until the camera fails, or `Ok` when the program ends.
+    async fn stream(&mut self) -> Result<(), CameraError> {
+        let picture = &self.wiring.picture;
+        let wanted = StreamFormat {
+            pixel_format: PixelFormat::Yuv420,
+            size: FrameSize::new(picture.width, picture.height),
+            frame_rate_hz: picture.frame_rate_hz,
+        };
+        let format = self.wiring.camera.start(wanted).await?;
+        log::info!(size:% = format.size, frame_rate_hz = format.frame_rate_hz; "the camera runs");
+        loop {
+            tokio::select! {
+                frame = self.wiring.camera.next_frame() => match frame {
+                    Ok(frame) => {
+                        self.health.healthy();
+                        self.wiring.counters.camera_frame();
+                        if !self.meeting {
+                            continue;
+                        }
+                        if let Err(error) = self.pipeline.submit(&frame) {
+                            self.health.faulty(error);
+                        }
+                        if self.self_view && let Some(upright) = self.pipeline.last_frame() {
+                            self.wiring.screen.push_self_view(upright.clone());
+                        }
+                    }
+                    Err(CameraError::Stalled { name }) => self.health.faulty(CameraError::Stalled { name }),
+                    Err(error) => return Err(error),
+                },
+                command = self.commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+
+    fn obey(&mut self, command: CameraCommand) {
+        match command {
+            CameraCommand::Settings(settings) => self.pipeline.set_settings(settings),
+            CameraCommand::KeyFrame(layer) => self.pipeline.request_key_frame(layer),
+            CameraCommand::Active(layer, active) => {
+                self.wanted[layer as usize] = active;
+                self.activate();
+            }
+            CameraCommand::Bitrate(bitrate_bps) => self.pipeline.set_total_bitrate(bitrate_bps),
+            CameraCommand::Meeting(meeting) => {
+                self.meeting = meeting;
+                self.wanted = [true; 3];
+                self.pipeline.set_total_bitrate(u32::MAX);
+                self.activate();
+            }
+            CameraCommand::SelfView(self_view) => {
+                self.self_view = self_view;
+                self.activate();
+            }
+        }
+    }
+
+    fn activate(&mut self) {
+        self.pipeline.set_preview(self.meeting && self.self_view);
+        for layer in LayerId::ALL {
+            self.pipeline.set_active(layer, self.meeting && self.wanted[layer as usize]);
+        }
+    }
+}

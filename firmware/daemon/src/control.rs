@@ -1,0 +1,412 @@
+//! The one task that decides: what happened goes into the room's state machine, and its commands go out.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use rostrum_hal::{
+    FrameSize, Timestamp,
+    indicator::{Indicator, IndicatorRole, Signal},
+};
+use rostrum_media::{Layer, PictureSettings};
+use rostrum_panel::{CommandError, CommandErrorKind, PanelCommand, Preference, Settings, State};
+use rostrum_room::{Command, Event as RoomEvent, MuteReason, Note, Part, Request, Room, Severity};
+use rostrum_rtc::{
+    AudioPlan, Event, LayerPlan, LeaveReason, NetworkOptions, TerminalOptions, TrackKind, VideoPlan,
+};
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    camera::CameraCommand,
+    config::{Picture, Service},
+    counters::Counters,
+    guest_link,
+    input::{Input, Inputs},
+    memory::{Memory, Remembered},
+    people::People,
+    screen::{ScreenControl, ScreenView},
+    stay::{Inlets, Outlet, Stay, TokenFile, layer_of, rid_of},
+    voice::Voice,
+};
+
+/// Everything that the task holds.
+pub(crate) struct Control {
+    pub(crate) room: Room,
+    pub(crate) state: watch::Sender<Arc<State>>,
+    pub(crate) memory: Memory,
+    pub(crate) service: Service,
+    pub(crate) udid: String,
+    pub(crate) picture: Picture,
+    pub(crate) lights: Vec<(IndicatorRole, Box<dyn Indicator>)>,
+    pub(crate) camera: Option<mpsc::UnboundedSender<CameraCommand>>,
+    pub(crate) voice: Voice,
+    pub(crate) screen: ScreenControl,
+    pub(crate) outlet: Outlet,
+    pub(crate) inlets: Inlets,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) inputs: Inputs,
+    pub(crate) settings: Settings,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) people: People,
+    pub(crate) stay: Option<Stay>,
+    pub(crate) stays: u64,
+    pub(crate) guest_link: Option<String>,
+    pub(crate) rtt: Option<Duration>,
+    pub(crate) exit: bool,
+}
+
+impl Control {
+    /// Decides until the program is to end.
+    pub(crate) async fn run(mut self, mut inputs: mpsc::UnboundedReceiver<Input>) {
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.apply_settings();
+        self.ask_for_guest_link();
+        self.happened(RoomEvent::Tick);
+        if self.memory.kept().in_meeting {
+            log::info!("going back into the meeting that this terminal was in");
+            self.happened(RoomEvent::Request(Request::Join));
+            self.happened(RoomEvent::Request(Request::SetMuted(true)));
+        }
+        self.show();
+        while !self.exit {
+            tokio::select! {
+                input = inputs.recv() => match input {
+                    Some(input) => self.take(input),
+                    None => return,
+                },
+                _ = tick.tick() => self.happened(RoomEvent::Tick),
+            }
+            self.show();
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Button(role) => self.happened(RoomEvent::Button(role)),
+            Input::MuteSwitch { cut } => self.happened(RoomEvent::MuteSwitch { cut }),
+            Input::Panel(command) => self.panel(command),
+            Input::Stay { stay, event } if self.stay.as_ref().is_some_and(|now| now.number == stay) => {
+                self.stay_event(event);
+            }
+            Input::Stay { .. } => {} // the last words of an earlier stay
+            Input::Layers(layers) => {
+                self.layers = layers;
+                if let Some(stay) = &self.stay {
+                    stay.terminal.set_video_plan(self.video_plan());
+                }
+            }
+            Input::Seats(seats) => self.tell_seats(&seats),
+            Input::GuestLink(link) => self.guest_link = link,
+            Input::Faulty { part, detail } => self.happened(RoomEvent::Faulty { part, detail }),
+            Input::Healthy { part } => self.happened(RoomEvent::Healthy { part }),
+            Input::Shutdown => {
+                self.remember(false); // asked to end, by a person or an update: the meeting stays remembered
+                self.happened(RoomEvent::Shutdown);
+            }
+        }
+    }
+
+    /// Tells the state machine and does what it commands, in its order.
+    fn happened(&mut self, event: RoomEvent) {
+        for command in self.room.handle(Timestamp::now(), event) {
+            self.obey(command);
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Join { muted } => self.join(muted),
+            Command::Leave => match &self.stay {
+                Some(stay) => stay.leave(),
+                None => self.happened(RoomEvent::Left),
+            },
+            Command::Microphones { open } => self.voice.switches.set_open(open),
+            Command::TellService { muted } => {
+                if let Some(stay) = &self.stay {
+                    stay.terminal.set_muted(TrackKind::Audio, muted);
+                }
+            }
+            Command::ShowIndicator(role, signal) => self.light(role, signal),
+            Command::SetVolume(volume) => self.voice.switches.set_volume(volume),
+            Command::Notify(note) => tell(&note),
+            Command::Exit => self.exit = true,
+            _ => {}
+        }
+    }
+
+    fn light(&mut self, role: IndicatorRole, signal: Signal) {
+        let mut failed = None;
+        for (_, light) in self.lights.iter_mut().filter(|(present, _)| *present == role) {
+            if let Err(error) = light.show(signal) {
+                failed = Some(error.to_string());
+            }
+        }
+        if let Some(detail) = failed {
+            let part = if role == IndicatorRole::Mute { Part::MuteLight } else { Part::StatusLight };
+            // Not from here: the state machine is in the middle of its commands.
+            let _ = self.inputs.send(Input::Faulty { part, detail });
+        }
+    }
+
+    fn join(&mut self, muted: bool) {
+        self.stays += 1;
+        let name = self.service.display_name.as_ref().map(|name| name.as_str().to_owned());
+        let options = TerminalOptions {
+            service_url: self.service.url.clone(),
+            token: Arc::new(TokenFile(self.service.token_file.clone())),
+            udid: self.udid.clone(),
+            display_name: name.unwrap_or_default(),
+            video: self.video_plan(),
+            audio: Some(AudioPlan { stereo: self.settings.music_mode }),
+            auto_subscribe: true,
+            network: NetworkOptions::default(),
+        };
+        self.camera_command(CameraCommand::Meeting(true));
+        let stay = Stay::begin(self.stays, options, &self.outlet, &self.inlets);
+        stay.terminal.set_muted(TrackKind::Audio, muted);
+        self.stay = Some(stay);
+    }
+
+    /// The layers to publish; by the configured size until the camera has said what it gives.
+    fn video_plan(&self) -> Option<VideoPlan> {
+        if self.settings.audio_only || self.camera.is_none() {
+            return None;
+        }
+        let expected;
+        let layers = if self.layers.is_empty() {
+            let size = FrameSize::new(self.picture.width, self.picture.height);
+            expected = rostrum_media::layers_for(size, &self.picture_settings());
+            &expected
+        } else {
+            &self.layers
+        };
+        let plan = |layer: &Layer| LayerPlan {
+            rid: rid_of(layer.rid),
+            width: layer.size.width,
+            height: layer.size.height,
+            max_bitrate_bps: layer.bitrate_bps,
+            frame_rate: layer.frame_rate_hz.round() as u32,
+        };
+        Some(VideoPlan { layers: layers.iter().map(plan).collect() })
+    }
+
+    fn stay_event(&mut self, event: Event) {
+        if let Some(stay) = &self.stay {
+            stay.follow(&event);
+        }
+        match event {
+            Event::Joining { attempt } => {
+                if attempt > 1 {
+                    self.happened(RoomEvent::Rejoining);
+                }
+            }
+            Event::Joined { participants, .. } => {
+                self.people.set(participants);
+                self.happened(RoomEvent::Joined);
+                self.remember(false);
+                self.ask_for_guest_link();
+            }
+            Event::MediaUp => {
+                for layer in rostrum_media::LayerId::ALL {
+                    self.camera_command(CameraCommand::KeyFrame(layer));
+                }
+            }
+            Event::Participants(participants) => self.people.set(participants),
+            Event::Speakers(speakers) => self.people.set_speakers(&speakers),
+            Event::KeyFrameWanted { rid } => self.camera_command(CameraCommand::KeyFrame(layer_of(rid))),
+            Event::LayersWanted(layers) => {
+                for (rid, wanted) in layers {
+                    self.camera_command(CameraCommand::Active(layer_of(rid), wanted));
+                }
+            }
+            Event::BitrateWanted { total_bps } => {
+                self.camera_command(CameraCommand::Bitrate(u32::try_from(total_bps).unwrap_or(u32::MAX)));
+            }
+            Event::MutedByService { kind: TrackKind::Audio, muted } => {
+                self.happened(RoomEvent::FarEndMuted { muted });
+            }
+            Event::Lost { reason, retry_in } => {
+                log::warn!(reason, retry_ms = retry_in.as_millis() as u64; "the channel is lost");
+                self.people.clear();
+                self.happened(RoomEvent::Lost { reason });
+            }
+            Event::Left { reason } => self.left(&reason),
+            Event::Statistics(statistics) => self.rtt = statistics.round_trip,
+            _ => {}
+        }
+    }
+
+    fn left(&mut self, reason: &LeaveReason) {
+        log::info!(reason:%; "out of the channel");
+        self.stay = None;
+        self.people.clear();
+        self.rtt = None;
+        self.camera_command(CameraCommand::Meeting(false));
+        match reason {
+            LeaveReason::Asked => self.happened(RoomEvent::Left),
+            reason => self.happened(RoomEvent::LeftByService { reason: reason.to_string(), last: true }),
+        }
+        self.remember(false);
+    }
+
+    fn panel(&mut self, command: PanelCommand) {
+        match command {
+            PanelCommand::Join { reply } => {
+                self.happened(RoomEvent::Request(Request::Join));
+                self.show();
+                let _ = reply.send(Ok(()));
+            }
+            PanelCommand::Leave { reply } => {
+                self.happened(RoomEvent::Request(Request::Leave));
+                self.show();
+                let _ = reply.send(Ok(()));
+            }
+            PanelCommand::SetMuted { muted, reply } => {
+                self.happened(RoomEvent::Request(Request::SetMuted(muted)));
+                self.show();
+                let status = self.room.status();
+                let _ = reply.send(if status.muted == muted { Ok(()) } else { Err(muted_because(status.mute_reason)) });
+            }
+            PanelCommand::SetVolume { volume, reply } => {
+                self.happened(RoomEvent::Request(Request::SetVolume(volume)));
+                self.show();
+                let _ = reply.send(Ok(()));
+            }
+            PanelCommand::ChangeSettings { patch, reply } => {
+                self.settings = patch.applied_to(self.settings);
+                self.happened(RoomEvent::Request(Request::SetJoinMuted(self.settings.join_muted)));
+                self.apply_settings();
+                self.show();
+                let _ = reply.send(Ok(self.settings));
+            }
+            PanelCommand::Snapshot { quality, reply } => self.screen.snapshot(quality, reply),
+            _ => {}
+        }
+    }
+
+    fn picture_settings(&self) -> PictureSettings {
+        let settings = &self.settings;
+        PictureSettings {
+            max_size: match settings.max_layer {
+                rostrum_panel::MaxLayer::Low => FrameSize::new(640, 360),
+                rostrum_panel::MaxLayer::Mid => FrameSize::new(1280, 720),
+                rostrum_panel::MaxLayer::High => FrameSize::new(1920, 1080),
+            },
+            frame_rate_hz: self.picture.frame_rate_hz,
+            orientation: rostrum_media::Orientation::from_degrees(u32::from(settings.orientation.degrees()))
+                .unwrap_or_default(),
+            mirror: settings.mirrored,
+            preference: match settings.preference {
+                Preference::Sharpness => rostrum_media::Preference::Sharpness,
+                Preference::Fluency => rostrum_media::Preference::Fluency,
+            },
+            audio_only: settings.audio_only,
+        }
+    }
+
+    fn apply_settings(&mut self) {
+        self.camera_command(CameraCommand::Settings(self.picture_settings()));
+        self.camera_command(CameraCommand::SelfView(self.settings.self_view && !self.settings.audio_only));
+        self.voice.switches.set_music(self.settings.music_mode);
+        if let Some(stay) = &self.stay {
+            stay.terminal.set_video_plan(self.video_plan());
+        }
+        self.remember(true);
+    }
+
+    fn camera_command(&self, command: CameraCommand) {
+        if let Some(camera) = &self.camera {
+            let _ = camera.send(command);
+        }
+    }
+
+    /// Asks for each picture in the size that it has on the screen; what has no seat is not sent at all.
+    fn tell_seats(&mut self, seats: &[(String, (u32, u32))]) {
+        let Some(stay) = &self.stay else { return };
+        for sid in self.people.video_tracks() {
+            let seat = seats.iter().find(|(track, _)| *track == sid.as_str()).map(|(_, size)| *size);
+            stay.terminal.set_seat(&sid, if self.settings.audio_only { None } else { seat });
+        }
+    }
+
+    fn ask_for_guest_link(&self) {
+        let (service, channel) = (self.service.url.clone(), self.service.channel.to_string());
+        let (file, inputs): (PathBuf, _) = (self.service.token_file.clone(), self.inputs.clone());
+        tokio::task::spawn_blocking(move || {
+            let link = TokenFile(file).read().ok().and_then(|token| guest_link::fetch(&service, &channel, &token));
+            if link.is_some() {
+                let _ = inputs.send(Input::GuestLink(link));
+            }
+        });
+    }
+
+    fn remember(&mut self, _settings_changed: bool) {
+        let in_meeting = self.room.status().phase.in_meeting();
+        self.memory.keep(Remembered { room: self.room.config(), settings: self.settings, in_meeting });
+    }
+
+    /// Publishes the state to the panel and the screen.
+    fn show(&mut self) {
+        let status = self.room.status();
+        let mut state = State::clone(&self.state.borrow());
+        state.show_room(&status);
+        state.settings = Settings { join_muted: status.join_muted, ..self.settings };
+        self.settings = state.settings;
+        state.participants = self.people.for_panel();
+        state.guest_link = self.guest_link.clone();
+        self.counters.fill(&mut state.statistics);
+        state.statistics.rtt_ms = self.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0);
+        let failing = |code: &str| status.notes.iter().any(|note| note.code == code);
+        let devices = &mut state.devices;
+        for (device, code) in [
+            (&mut devices.camera, "camera_fault"),
+            (&mut devices.microphones, "microphones_fault"),
+            (&mut devices.speaker, "speaker_fault"),
+            (&mut devices.encoder, "encoder_fault"),
+            (&mut devices.display, "display_fault"),
+        ] {
+            if let Some(device) = device {
+                device.ok = !failing(code);
+            }
+        }
+        self.screen.show(ScreenView {
+            phase: status.phase,
+            muted: status.muted,
+            channel: self.service.channel.to_string(),
+            seats: self.people.for_screen(self.settings.audio_only),
+            self_view: self.settings.self_view && !self.settings.audio_only,
+        });
+        self.state.send_if_modified(|now| {
+            let changed = **now != state;
+            if changed {
+                *now = Arc::new(state);
+            }
+            changed
+        });
+    }
+}
+
+/// Why the room stays muted.
+fn muted_because(reason: Option<MuteReason>) -> CommandError {
+    CommandError {
+        kind: CommandErrorKind::Refused,
+        code: "cannot_unmute".into(),
+        message: match reason {
+            Some(MuteReason::Switch) => "The switch on the device cuts the microphones.".into(),
+            Some(reason) => format!("The room stays muted ({reason:?})."),
+            None => "The room stays as it is.".into(),
+        },
+        hint: match reason {
+            Some(MuteReason::Switch) => "Move the switch on the device.".into(),
+            _ => "See what the panel says about the microphones.".into(),
+        },
+    }
+}
+
+fn tell(note: &Note) {
+    let (code, hint) = (note.code.as_ref(), note.hint.as_ref());
+    match note.severity {
+        Severity::Info => log::info!(code, hint; "{}", note.message),
+        Severity::Warning => log::warn!(code, hint; "{}", note.message),
+        Severity::Error => log::error!(code, hint; "{}", note.message),
+    }
+}

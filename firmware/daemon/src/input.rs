@@ -1,0 +1,65 @@
+//! Everything that can happen to the terminal, on its way to the one task that decides.
+
+use rostrum_hal::buttons::ButtonRole;
+use rostrum_media::Layer;
+use rostrum_panel::PanelCommand;
+use rostrum_room::Part;
+use tokio::sync::mpsc;
+
+/// One thing that happened.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// A button went down.
+    Button(ButtonRole),
+    /// The hardware mute switch moved, or was read at start.
+    MuteSwitch { cut: bool },
+    /// Somebody at the panel asks.
+    Panel(PanelCommand),
+    /// The stay in the channel; `stay` counts them, so that an old one's last words are told apart.
+    Stay { stay: u64, event: rostrum_rtc::Event },
+    /// The camera track has these layers from now on.
+    Layers(Vec<Layer>),
+    /// The seats of the participants on the room's screen changed: UserId, and pixels of its picture.
+    Seats(Vec<(String, (u32, u32))>),
+    /// The service gave a link for guests.
+    GuestLink(Option<String>),
+    /// A part failed.
+    Faulty { part: Part, detail: String },
+    /// A part works.
+    Healthy { part: Part },
+    /// SIGTERM or SIGINT.
+    Shutdown,
+}
+
+/// Where inputs go.
+pub(crate) type Inputs = mpsc::UnboundedSender<Input>;
+
+/// Tells when a part starts to fail and when it works again, once each.
+pub(crate) struct Health {
+    part: Part,
+    inputs: Inputs,
+    told: Option<String>,
+}
+
+impl Health {
+    pub(crate) fn of(part: Part, inputs: &Inputs) -> Self {
+        Self { part, inputs: inputs.clone(), told: None }
+    }
+
+    pub(crate) fn faulty(&mut self, detail: impl ToString) {
+        let detail = detail.to_string();
+        if self.told.as_ref() != Some(&detail) {
+            log::warn!(part:? = self.part, detail; "a part of the terminal failed");
+            self.told = Some(detail.clone());
+            // The receiver ends only with the program.
+            let _ = self.inputs.send(Input::Faulty { part: self.part, detail });
+        }
+    }
+
+    pub(crate) fn healthy(&mut self) {
+        if self.told.take().is_some() {
+            log::info!(part:? = self.part; "a part of the terminal works again");
+            let _ = self.inputs.send(Input::Healthy { part: self.part });
+        }
+    }
+}

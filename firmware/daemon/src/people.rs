@@ -1,0 +1,136 @@
+//! Who is in the channel, as the panel and the screen show it.
+
+use rostrum_media::{Seat, Share};
+use rostrum_panel::{Participant, Quality};
+use rostrum_rtc::{ParticipantView, Speaker, TrackKind, TrackSid, TrackSource, TrackView};
+
+/// The others in the channel, in the order in which they came.
+#[derive(Debug, Default)]
+pub(crate) struct People(Vec<ParticipantView>);
+
+impl People {
+    /// Takes the service's list; who was there before keeps the place.
+    pub(crate) fn set(&mut self, mut now: Vec<ParticipantView>) {
+        let place = |one: &ParticipantView| {
+            self.0.iter().position(|before| before.user == one.user).unwrap_or(usize::MAX)
+        };
+        now.sort_by_key(place);
+        self.0 = now;
+    }
+
+    pub(crate) fn set_speakers(&mut self, speakers: &[Speaker]) {
+        for one in &mut self.0 {
+            one.speaking = speakers.iter().any(|speaker| speaker.user == one.user);
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// All tracks with pictures.
+    pub(crate) fn video_tracks(&self) -> Vec<TrackSid> {
+        let tracks = self.0.iter().flat_map(|one| &one.tracks);
+        tracks.filter(|track| track.kind == TrackKind::Video).map(|track| track.sid.clone()).collect()
+    }
+
+    pub(crate) fn for_panel(&self) -> Vec<Participant> {
+        let show = |one: &ParticipantView| Participant {
+            user: one.user.clone(),
+            name: name_of(one).to_owned(),
+            speaking: one.speaking,
+            muted: track(one, TrackSource::Microphone).is_none_or(|microphone| microphone.muted),
+            camera: track(one, TrackSource::Camera).is_some_and(|camera| !camera.muted),
+            sharing: track(one, TrackSource::ScreenShare).is_some(),
+            quality: match one.quality {
+                rostrum_rtc::Quality::Lost => Quality::Lost,
+                rostrum_rtc::Quality::Poor => Quality::Poor,
+                rostrum_rtc::Quality::Good => Quality::Good,
+                rostrum_rtc::Quality::Excellent => Quality::Excellent,
+            },
+        };
+        self.0.iter().map(show).collect()
+    }
+
+    /// Seats, named after the camera's track, and what is shared; with `audio_only` nobody has a picture.
+    pub(crate) fn for_screen(&self, audio_only: bool) -> (Vec<Seat>, Option<Share>) {
+        let seat = |one: &ParticipantView| {
+            let camera = track(one, TrackSource::Camera).or_else(|| track(one, TrackSource::Unknown));
+            Seat {
+                id: camera.map_or_else(|| format!("without-camera:{}", one.user), |camera| camera.sid.to_string()),
+                name: name_of(one).to_owned(),
+                video: !audio_only && camera.is_some_and(|camera| !camera.muted),
+                speaking: one.speaking,
+                muted: track(one, TrackSource::Microphone).is_none_or(|microphone| microphone.muted),
+            }
+        };
+        let shared = self.0.iter().find_map(|one| {
+            let screen = track(one, TrackSource::ScreenShare).filter(|screen| !screen.muted && !audio_only)?;
+            Some(Share { id: screen.sid.to_string(), name: name_of(one).to_owned() })
+        });
+        (self.0.iter().map(seat).collect(), shared)
+    }
+}
+
+fn name_of(one: &ParticipantView) -> &str {
+    if one.name.is_empty() { &one.user } else { &one.name }
+}
+
+fn track(one: &ParticipantView, source: TrackSource) -> Option<&TrackView> {
+    one.tracks.iter().find(|track| {
+        track.source == source && (source != TrackSource::Unknown || track.kind == TrackKind::Video)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn participant(user: &str, sources: &[(TrackSource, TrackKind)]) -> ParticipantView {
+        let track = |(source, kind): &(TrackSource, TrackKind)| TrackView {
+            sid: TrackSid::new(&format!("TR_{user}_{source:?}")),
+            kind: *kind,
+            source: *source,
+            muted: false,
+            width: 0,
+            height: 0,
+        };
+        ParticipantView {
+            user: user.into(),
+            name: String::new(),
+            tracks: sources.iter().map(track).collect(),
+            speaking: false,
+            quality: rostrum_rtc::Quality::default(),
+            attributes: Vec::new(),
+        }
+    }
+
+    const CAMERA: (TrackSource, TrackKind) = (TrackSource::Camera, TrackKind::Video);
+    const SCREEN: (TrackSource, TrackKind) = (TrackSource::ScreenShare, TrackKind::Video);
+
+    #[test]
+    fn who_came_first_keeps_the_place() {
+        let mut people = People::default();
+        people.set(vec![participant("ada", &[]), participant("grace", &[])]);
+        people.set(vec![participant("linus", &[]), participant("grace", &[]), participant("ada", &[])]);
+        let users: Vec<_> = people.for_panel().into_iter().map(|one| one.user).collect();
+        assert_eq!(users, ["ada", "grace", "linus"]);
+    }
+
+    #[test]
+    fn what_is_shared_is_large_and_the_sharer_keeps_a_seat() {
+        let mut people = People::default();
+        people.set(vec![participant("ada", &[CAMERA, SCREEN])]);
+        let (seats, share) = people.for_screen(false);
+        assert_eq!(seats.len(), 1);
+        assert_eq!(share.map(|share| share.id).as_deref(), Some("TR_ada_ScreenShare"));
+    }
+
+    #[test]
+    fn with_sound_only_nobody_has_a_picture() {
+        let mut people = People::default();
+        people.set(vec![participant("ada", &[CAMERA, SCREEN])]);
+        let (seats, share) = people.for_screen(true);
+        assert!(share.is_none() && seats.iter().all(|seat| !seat.video));
+    }
+}

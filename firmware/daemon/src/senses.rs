@@ -1,0 +1,159 @@
+//! The outer world into inputs: buttons, mute switch, signals, the panel; and the watchdog's food.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::Context;
+use rostrum_hal::{
+    buttons::{ButtonRole, Buttons},
+    mute_switch::MuteSwitch,
+    watchdog::Watchdog,
+};
+use rostrum_panel::{PanelCommand, PanelConfig, PanelHandles};
+use rostrum_room::Part;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use crate::input::{Health, Input, Inputs};
+
+/// Time between two looks at a device that is gone.
+const RETRY: Duration = Duration::from_millis(300);
+/// Wishes of the panel that may wait.
+const PANEL_QUEUE: usize = 64;
+
+/// Name of a button on the panel's interface.
+pub(crate) fn button_name(role: &ButtonRole) -> String {
+    match role {
+        ButtonRole::Join => "join",
+        ButtonRole::Mute => "mute",
+        ButtonRole::VolumeUp => "volume_up",
+        ButtonRole::VolumeDown => "volume_down",
+        _ => "other",
+    }
+    .into()
+}
+
+/// Tells of every press.
+pub(crate) fn watch_buttons(mut buttons: Box<dyn Buttons>, inputs: &Inputs) {
+    let inputs = inputs.clone();
+    let mut health = Health::of(Part::Buttons, &inputs);
+    tokio::spawn(async move {
+        loop {
+            match buttons.next().await {
+                Ok(event) => {
+                    health.healthy();
+                    if event.pressed && inputs.send(Input::Button(event.button)).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    health.faulty(error);
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+    });
+}
+
+/// Tells where the switch is, and of every move.
+pub(crate) fn watch_mute_switch(mut switch: Box<dyn MuteSwitch>, inputs: &Inputs) {
+    let inputs = inputs.clone();
+    let mut health = Health::of(Part::MuteSwitch, &inputs);
+    tokio::spawn(async move {
+        let mut now = switch.cut();
+        loop {
+            match now {
+                Ok(cut) => {
+                    health.healthy();
+                    if inputs.send(Input::MuteSwitch { cut }).is_err() {
+                        return;
+                    }
+                    now = switch.moved().await;
+                }
+                Err(error) => {
+                    health.faulty(error);
+                    tokio::time::sleep(RETRY).await;
+                    now = switch.cut();
+                }
+            }
+        }
+    });
+}
+
+/// Feeds the watchdog from the runtime: when its threads hang, the board resets.
+pub(crate) fn feed(mut watchdog: Box<dyn Watchdog>) {
+    tokio::spawn(async move {
+        let mut interval = tokio::time::interval(watchdog.timeout() / 3);
+        loop {
+            interval.tick().await;
+            if let Err(error) = watchdog.feed() {
+                log::error!(error:%; "the watchdog is not fed");
+            }
+        }
+    });
+}
+
+/// SIGTERM and SIGINT end the program after it left its channel.
+pub(crate) fn watch_signals(inputs: &Inputs) -> anyhow::Result<()> {
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let (mut signal, inputs) = (signal(kind)?, inputs.clone());
+        tokio::spawn(async move {
+            while signal.recv().await.is_some() {
+                let _ = inputs.send(Input::Shutdown);
+            }
+        });
+    }
+    Ok(())
+}
+
+/// Where the panel's wishes go.
+pub(crate) fn panel_commands(inputs: &Inputs) -> mpsc::Sender<PanelCommand> {
+    let (sender, mut commands) = mpsc::channel(PANEL_QUEUE);
+    let inputs = inputs.clone();
+    tokio::spawn(async move {
+        while let Some(command) = commands.recv().await {
+            if inputs.send(Input::Panel(command)).is_err() {
+                return;
+            }
+        }
+    });
+    sender
+}
+
+/// A panel that is served.
+pub(crate) struct ServedPanel {
+    pub(crate) address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl ServedPanel {
+    /// Ends it; requests that run get a second.
+    pub(crate) async fn stop(self) {
+        let _ = self.stop.send(());
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.task).await;
+    }
+}
+
+/// Serves the panel.
+pub(crate) async fn serve_panel(
+    listen: SocketAddr,
+    handles: PanelHandles,
+    config: PanelConfig,
+) -> anyhow::Result<ServedPanel> {
+    let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| {
+        format!("the panel cannot listen on {listen}; stop what does, or change panel.listen")
+    })?;
+    let address = listener.local_addr()?;
+    let router = rostrum_panel::router(handles, config);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let task = tokio::spawn(async move {
+        let shutdown = async { drop(stopped.await) };
+        if let Err(error) = rostrum_panel::serve(listener, router, shutdown).await {
+            log::error!(error:%; "the panel ended");
+        }
+    });
+    Ok(ServedPanel { address, stop, task })
+}

@@ -1,0 +1,220 @@
+//! Microphones to Opus and Opus to the speaker, a thread each. What the speaker plays goes to the echo canceller
+//! through a ring; no lock and no waiting between the two.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, Ordering::SeqCst},
+        mpsc,
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use bytes::Bytes;
+use ringbuf::{
+    HeapRb,
+    traits::{Consumer, Observer, Producer, Split},
+};
+use rostrum_audio::{CaptureChain, FRAME, Mode, PlayOut, TrackKey, VoiceOptions};
+use rostrum_hal::{
+    Timestamp,
+    microphone::{MicrophoneArray, MicrophoneError},
+    speaker::{Speaker, SpeakerError},
+};
+use rostrum_room::Part;
+
+use crate::{
+    counters::Counters,
+    input::{Health, Inputs},
+    stay::Outlet,
+};
+
+/// Microphones that give nothing but zeros for this long are broken: even a silent room has noise.
+const DEAD_AFTER: Duration = Duration::from_secs(2);
+/// Time between two tries with a device that is gone.
+const RETRY: Duration = Duration::from_millis(200);
+/// Frames of the speaker's sound that may wait for the echo canceller.
+const REFERENCE_FRAMES: usize = 32;
+
+/// What the two threads are told; shared, and never waited for.
+#[derive(Debug, Default)]
+pub(crate) struct VoiceSwitches {
+    open: AtomicBool,
+    music: AtomicBool,
+    volume: AtomicU8,
+}
+
+impl VoiceSwitches {
+    /// Lets samples out, or none: the thread looks at this between a packet's making and its sending.
+    pub(crate) fn set_open(&self, open: bool) {
+        self.open.store(open, SeqCst);
+    }
+
+    pub(crate) fn set_music(&self, music: bool) {
+        self.music.store(music, SeqCst);
+    }
+
+    /// Percent, 0..=100.
+    pub(crate) fn set_volume(&self, volume: u8) {
+        self.volume.store(volume, SeqCst);
+    }
+}
+
+/// Sound from the far end on its way to the speaker.
+#[derive(Debug)]
+pub(crate) enum Play {
+    Packet { track: TrackKey, sequence: u64, rtp_timestamp: u32, opus: Bytes, arrival: Timestamp },
+    Gone(TrackKey),
+    Nobody,
+}
+
+/// The threads' handles.
+#[derive(Clone)]
+pub(crate) struct Voice {
+    pub(crate) switches: Arc<VoiceSwitches>,
+    pub(crate) play: mpsc::Sender<Play>,
+}
+
+/// What the threads work with.
+pub(crate) struct VoiceWiring {
+    pub(crate) microphones: Option<Box<dyn MicrophoneArray>>,
+    pub(crate) speaker: Option<Box<dyn Speaker>>,
+    pub(crate) outlet: Outlet,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) inputs: Inputs,
+}
+
+/// Starts both threads. They run as long as the program.
+///
+/// # Errors
+/// When the audio chains refuse the devices' formats.
+pub(crate) fn start(wiring: VoiceWiring) -> anyhow::Result<Voice> {
+    let switches = Arc::new(VoiceSwitches::default());
+    let (reference_in, reference_out) = HeapRb::<f32>::new(REFERENCE_FRAMES * FRAME).split();
+    let (play, packets) = mpsc::channel();
+    if let Some(microphones) = wiring.microphones {
+        let chain = CaptureChain::new(&microphones.format(), VoiceOptions::default())
+            .context("the microphones cannot be used")?;
+        let capture = Capture {
+            chain,
+            switches: Arc::clone(&switches),
+            outlet: wiring.outlet,
+            counters: wiring.counters,
+            health: Health::of(Part::Microphones, &wiring.inputs),
+            heard: Instant::now(),
+        };
+        std::thread::Builder::new()
+            .name("capture".into())
+            .spawn(move || capture.run(microphones, reference_out))?;
+    }
+    if let Some(speaker) = wiring.speaker {
+        let play_out = PlayOut::new(speaker.format().channels).context("the speaker cannot be used")?;
+        let switches = Arc::clone(&switches);
+        let health = Health::of(Part::Speaker, &wiring.inputs);
+        std::thread::Builder::new()
+            .name("playout".into())
+            .spawn(move || run_play_out(speaker, play_out, &switches, &packets, reference_in, health))?;
+    }
+    Ok(Voice { switches, play })
+}
+
+struct Capture {
+    chain: CaptureChain,
+    switches: Arc<VoiceSwitches>,
+    outlet: Outlet,
+    counters: Arc<Counters>,
+    health: Health,
+    heard: Instant,
+}
+
+impl Capture {
+    fn run(mut self, mut microphones: Box<dyn MicrophoneArray>, mut reference: impl Consumer<Item = f32>) {
+        let format = microphones.format();
+        let mut samples = vec![0.0; format.period_frames * format.channels()];
+        let mut far = [0.0; FRAME];
+        loop {
+            match microphones.read(&mut samples) {
+                Ok(time) => {
+                    while reference.occupied_len() >= FRAME {
+                        reference.pop_slice(&mut far);
+                        self.chain.playback(&far);
+                    }
+                    self.look_alive(&samples);
+                    self.send(&samples, time);
+                }
+                Err(MicrophoneError::Overrun { lost_frames }) => {
+                    log::warn!(lost_frames; "the capture thread was too slow");
+                }
+                Err(error) => {
+                    self.health.faulty(error);
+                    self.heard = Instant::now();
+                    std::thread::sleep(RETRY);
+                }
+            }
+        }
+    }
+
+    /// Exact silence for a while means that nothing is connected.
+    fn look_alive(&mut self, samples: &[f32]) {
+        if samples.iter().any(|sample| *sample != 0.0) {
+            self.heard = Instant::now();
+            self.health.healthy();
+        } else if self.heard.elapsed() > DEAD_AFTER {
+            self.health.faulty("they give nothing but silence");
+        }
+    }
+
+    fn send(&mut self, samples: &[f32], time: Timestamp) {
+        let mode = if self.switches.music.load(SeqCst) { Mode::Music } else { Mode::Voice };
+        self.chain.set_mode(mode);
+        self.chain.set_muted(!self.switches.open.load(SeqCst));
+        let Some(packet) = self.chain.process(samples) else { return };
+        // It may have been muted while the packet was made.
+        if self.switches.open.load(SeqCst) && self.outlet.send_audio(&packet, time) {
+            self.counters.audio_packet_sent();
+        }
+    }
+}
+
+fn run_play_out(
+    mut speaker: Box<dyn Speaker>,
+    mut play_out: PlayOut,
+    switches: &VoiceSwitches,
+    packets: &mpsc::Receiver<Play>,
+    mut reference: impl Producer<Item = f32>,
+    mut health: Health,
+) {
+    let format = speaker.format();
+    let mut samples = vec![0.0; format.period_frames * format.channels];
+    let mut playing = HashSet::new();
+    loop {
+        for play in packets.try_iter() {
+            match play {
+                Play::Packet { track, sequence, rtp_timestamp, opus, arrival } => {
+                    playing.insert(track);
+                    // RTP counts packets in 16 bits (RFC 3550 §5.1).
+                    play_out.push(track, sequence as u16, rtp_timestamp, &opus, arrival);
+                }
+                Play::Gone(track) => {
+                    playing.remove(&track);
+                    play_out.remove(track);
+                }
+                Play::Nobody => playing.drain().for_each(|track| play_out.remove(track)),
+            }
+        }
+        play_out.set_volume(switches.volume.load(SeqCst));
+        play_out.mix(&mut samples);
+        // A canceller that does not keep up loses the newest: it finds the delay again by itself.
+        reference.push_slice(play_out.reference());
+        match speaker.write(&samples) {
+            Ok(_) | Err(SpeakerError::Underrun) => health.healthy(),
+            Err(error) => {
+                health.faulty(error);
+                // Keep the pace, so that nothing piles up for the time when it is back.
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
+}
