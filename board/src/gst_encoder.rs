@@ -377,13 +377,14 @@ fn set_number(element: &gst::Element, property: &str, number: f64) {
 impl VideoEncoder for GstEncoder {
     fn submit(&mut self, frame: &Frame) -> Result<bool, EncoderError> {
         self.works()?;
-        if !self.shared.ready.swap(false, Ordering::AcqRel) {
-            return Ok(false);
-        }
         let captured = u64::try_from(frame.capture_time.since_start().as_nanos()).unwrap_or(u64::MAX);
         let earliest = self.last_time.map_or(0, |last| last.nseconds() + 1_000);
         let time = gst::ClockTime::from_nseconds(captured.max(earliest));
         let buffer = self.buffer(frame, time)?;
+        // Ready again when appsrc's thread has come back for more.
+        if !self.shared.ready.swap(false, Ordering::AcqRel) {
+            return Ok(false);
+        }
         self.last_time = Some(time);
         {
             let mut inside = self.shared.inside.lock();
