@@ -5,7 +5,7 @@ use std::{path::Path, process::Command};
 use std::io::Write;
 
 use anyhow::{Context, ensure};
-use image_compare::{Algorithm, GrayImage};
+use image_compare::{Algorithm, prelude::GrayImage};
 use rostrum_hal::{FrameSize, Timestamp, sim::bar};
 use rostrum_media::layout::{layout, letterbox};
 use xtask::room::Terminal;

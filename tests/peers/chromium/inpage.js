@@ -127,7 +127,20 @@ globalThis.rostrumTest = (() => {
     // Every text that the page's chat shows.
     chat: () => [...document.querySelectorAll('[data-testid="chat-message"]')].map((one) => one.textContent),
     sendChat: ({ text }) => room().localParticipant.sendText(text, { topic: "lk.chat" }).then(() => true),
-    shareScreen: ({ on }) => room().localParticipant.setScreenShareEnabled(on).then(() => true),
+    // Publishes a red surface as a shared screen.
+    shareRed: async () => {
+      const canvas = document.createElement("canvas");
+      [canvas.width, canvas.height] = [1280, 720];
+      const context = canvas.getContext("2d");
+      let count = 0;
+      setInterval(() => {
+        context.fillStyle = (count += 1) % 2 ? "#e00000" : "#e80000";
+        context.fillRect(0, 0, canvas.width, canvas.height);
+      }, 66);
+      const [surface] = canvas.captureStream(15).getVideoTracks();
+      await room().localParticipant.publishTrack(surface, { source: "screen_share", simulcast: false });
+      return true;
+    },
     // Why the meeting ended, once it has.
     disconnectReason: () => globalThis.rostrum?.disconnectReason ?? null,
     stats: async ({ user, source = "camera" }) => {
