@@ -156,10 +156,14 @@ impl ClipStream {
         let gst::MessageView::Error(error) = message.view() else { return None };
         let findings = self.findings.lock();
         Some(match &findings.undecodable {
-            Some(format) => {
+            Some(format) if format.starts_with("video/") || format.starts_with("audio/") => {
                 format!("there is no decoder for {format}; install the package gstreamer1.0-libav")
             }
+            Some(format) => format!("it is no recording but {format}"),
             None if findings.sound && !findings.picture => "it has sound but no picture".into(),
+            None if error.error().matches(gst::StreamError::TypeNotFound) => {
+                "it is no recording that is known".into()
+            }
             None => error.error().message().trim_end_matches('.').to_owned(),
         })
     }

@@ -30,35 +30,12 @@ pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn Display>, BoardError> 
         return Err(device.wrong("size is 64x40 to 7680x4320, the width a multiple of 4, the height even"));
     }
     let sink = elements::make_for(device, &element, &properties)?;
-    let source = elements::make("appsrc")?;
-    let convert = elements::make("videoconvert")?;
-    let scale = elements::make("videoscale")?;
-    let source: AppSrc = source.downcast().map_err(|_| device.wrong("appsrc is another element"))?;
-    let caps = gst::Caps::builder("video/x-raw")
-        .field("format", "I420")
-        .field("width", size.width as i32)
-        .field("height", size.height as i32)
-        .field("framerate", gst::Fraction::new(0, 1))
-        .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
-        .field("colorimetry", "bt709")
-        .build();
-    source.set_caps(Some(&caps));
-    source.set_is_live(true);
-    source.set_format(gst::Format::Time);
-    // A frame that comes too early replaces the one that waits.
-    source.set_max_buffers(1);
-    source.set_max_bytes(0);
-    source.set_leaky_type(AppLeakyType::Downstream);
-    if sink.find_property("sync").is_some() && !properties.contains_key("sync") {
+    let sync_is_set = properties.contains_key("sync");
+    if !sync_is_set && sink.find_property("sync").is_some() {
         sink.set_property("sync", false);
     }
-    let pipeline = gst::Pipeline::new();
-    let parts = [source.upcast_ref(), &convert, &scale, &sink];
-    let linked = pipeline.add_many(parts).and_then(|()| gst::Element::link_many(parts));
-    linked.map_err(|e| device.wrong(e.to_string()))?;
-    let mut display = GstDisplay { name: element, size, pipeline, source };
-    display.start().map_err(|message| device.absent(display.name.clone(), message))?;
-    Ok(Box::new(display))
+    let opened = GstDisplay::open(element.clone(), size, sink).map_err(|e| device.absent(element, e))?;
+    Ok(Box::new(opened))
 }
 
 struct GstDisplay {
@@ -69,7 +46,38 @@ struct GstDisplay {
 }
 
 impl GstDisplay {
-    fn start(&mut self) -> Result<(), String> {
+    fn open(name: String, size: FrameSize, sink: gst::Element) -> Result<Self, String> {
+        let make = |element: &str| elements::make(element).map_err(|e| e.to_string());
+        let (convert, scale) = (make("videoconvert")?, make("videoscale")?);
+        let source: AppSrc =
+            make("appsrc")?.downcast().map_err(|_| "appsrc is another element".to_owned())?;
+        let caps = gst::Caps::builder("video/x-raw")
+            .field("format", "I420")
+            // Checked to be small.
+            .field("width", size.width as i32)
+            .field("height", size.height as i32)
+            .field("framerate", gst::Fraction::new(0, 1))
+            .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
+            .field("colorimetry", "bt709")
+            .build();
+        source.set_caps(Some(&caps));
+        source.set_is_live(true);
+        source.set_format(gst::Format::Time);
+        source.set_do_timestamp(true);
+        // A frame that comes too early replaces the one that waits.
+        source.set_max_buffers(1);
+        source.set_max_bytes(0);
+        source.set_leaky_type(AppLeakyType::Downstream);
+        let pipeline = gst::Pipeline::new();
+        let parts = [source.upcast_ref(), &convert, &scale, &sink];
+        let linked = pipeline.add_many(parts).and_then(|()| gst::Element::link_many(parts));
+        linked.map_err(|e| e.to_string())?;
+        let display = Self { name, size, pipeline, source };
+        display.start()?;
+        Ok(display)
+    }
+
+    fn start(&self) -> Result<(), String> {
         let started = self.pipeline.set_state(gst::State::Playing);
         started.map(drop).map_err(|e| self.error().unwrap_or_else(|| e.to_string()))
     }
@@ -118,5 +126,70 @@ impl Display for GstDisplay {
 impl Drop for GstDisplay {
     fn drop(&mut self) {
         let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use gstreamer_app::AppSink;
+    use rostrum_hal::Timestamp;
+
+    use super::*;
+    use crate::{OpenOptions, Profile};
+
+    fn board_with(display: &str) -> Result<crate::Board, BoardError> {
+        let old = "[display]\ndriver = \"virtual\"\nsize = { width = 1280, height = 720 }";
+        let text = include_str!("../profiles/virtual.toml");
+        assert!(text.contains(old));
+        let text = text.replace(old, &format!("[display]\ndriver = \"gstreamer\"\n{display}"));
+        crate::open(&Profile::parse(&text, "test.toml")?, OpenOptions::default())
+    }
+
+    fn grey(size: FrameSize, level: u8) -> Frame {
+        let bytes = vec![level; (size.width * size.height * 3 / 2) as usize];
+        Frame {
+            capture_time: Timestamp::now(),
+            sequence: 0,
+            format: PixelFormat::Yuv420,
+            size,
+            data: FrameData::Bytes(bytes.into()),
+        }
+    }
+
+    #[test]
+    fn a_frame_reaches_the_sink_and_a_wrong_one_is_refused() {
+        elements::init().unwrap();
+        let sink = elements::make("appsink").unwrap();
+        let size = FrameSize::new(320, 180);
+        let mut display = GstDisplay::open("appsink".into(), size, sink.clone()).unwrap();
+        display.show(grey(size, 77)).unwrap();
+        let shown =
+            sink.downcast::<AppSink>().unwrap().try_pull_sample(gst::ClockTime::from_seconds(10)).unwrap();
+        assert!(shown.buffer().unwrap().map_readable().unwrap().iter().all(|v| *v == 77));
+        assert!(matches!(display.show(grey(FrameSize::new(64, 40), 1)), Err(DisplayError::Failed { .. })));
+    }
+
+    #[test]
+    fn showing_never_waits_for_a_slow_screen() {
+        let display = "element = \"fakesink\"\nsize = { width = 320, height = 180 }\n\
+                       properties = { sync = true, ts-offset = 1000000000 }";
+        let mut display = board_with(display).unwrap().display.unwrap();
+        let begin = Timestamp::now();
+        for level in 0..50 {
+            display.show(grey(FrameSize::new(320, 180), level)).unwrap();
+        }
+        // The screen shows nothing within the first second.
+        assert!(Timestamp::now().saturating_since(begin).as_millis() < 900);
+    }
+
+    #[test]
+    fn a_screen_that_is_not_there_is_an_error_of_its_section() {
+        let display = "element = \"fakesink\"\nsize = { width = 320, height = 180 }\n\
+                       properties = { state-error = \"null-to-ready\" }";
+        let error = board_with(display).err().unwrap().to_string();
+        assert!(error.contains("[display]: fakesink is not there"), "{error}");
+        let error = board_with("element = \"fakesink\"\nsize = { width = 321, height = 180 }").err().unwrap();
+        assert!(error.to_string().contains("multiple of 4"), "{error}");
     }
 }

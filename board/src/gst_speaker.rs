@@ -17,6 +17,8 @@ const PERIOD_FRAMES: usize = 480;
 const PERIOD: Duration = Duration::from_millis(10);
 /// Periods that wait before the sink's own buffer.
 const MAX_WAITING: u64 = 2;
+/// How late a writer may be before the room hears a gap: what waits in front of the sink and in it.
+const SLACK: Duration = Duration::from_millis(40);
 
 /// Keys of `[speaker]` with the driver `gstreamer`.
 #[derive(Deserialize)]
@@ -103,6 +105,7 @@ impl GstSpeaker {
         let linked = pipeline.add_many(parts).and_then(|()| gst::Element::link_many(parts));
         linked.map_err(|e| e.to_string())?;
         pipeline.set_state(gst::State::Playing).map_err(|e| e.to_string())?;
+        // Opening a device takes its time: what counts begins when it is open.
         Ok(Running { pipeline, source, written: 0, begin: Timestamp::now() })
     }
 
@@ -143,9 +146,9 @@ impl Speaker for GstSpeaker {
         let bytes: Vec<u8> = samples.iter().flat_map(|s| s.to_ne_bytes()).collect();
         let mut buffer = gst::Buffer::from_mut_slice(bytes);
         let period = gst::ClockTime::from_nseconds(10_000_000);
-        // Played in time when the clock has reached what was written before.
+        // All that was written before has been played.
         let elapsed = Timestamp::now().saturating_since(running.begin);
-        let late = elapsed > PERIOD * u32::try_from(running.written).unwrap_or(u32::MAX) + self_slack();
+        let late = elapsed > PERIOD * u32::try_from(running.written).unwrap_or(u32::MAX) + SLACK;
         if late {
             running.written = u64::try_from(elapsed.as_millis() / 10).unwrap_or(0);
         }
@@ -159,16 +162,11 @@ impl Speaker for GstSpeaker {
             return Err(self.gone());
         }
         let waiting = u32::try_from(running.source.current_level_buffers()).unwrap_or(0);
-        if late && running.written > 1 {
+        if late {
             return Err(SpeakerError::Underrun);
         }
         Ok(Timestamp::now() + PERIOD * waiting.saturating_sub(1) + self.sink_delay())
     }
-}
-
-/// How late a writer may be before the room hears a gap: what waits in front of the sink.
-fn self_slack() -> Duration {
-    PERIOD * 4
 }
 
 #[cfg(test)]
@@ -176,11 +174,24 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn silent_sink(properties: &str) -> GstSpeaker {
+        elements::init().unwrap();
+        let properties = properties.parse().unwrap();
+        GstSpeaker { element: "fakesink".into(), properties, channels: 1, running: None }
+    }
+
+    #[test]
+    fn a_sink_that_fails_is_gone_and_is_opened_again() {
+        // Cannot be opened, like a card that was pulled out.
+        let mut speaker = silent_sink("state-error = 'ready-to-paused'");
+        assert!(matches!(speaker.write(&[0.0; PERIOD_FRAMES]), Err(SpeakerError::Gone { .. })));
+        speaker.properties = toml::Table::new();
+        assert!(speaker.write(&[0.0; PERIOD_FRAMES]).is_ok());
+    }
+
     #[test]
     fn writing_is_paced_by_the_sink() {
-        elements::init().unwrap();
-        let properties = "sync = true".parse().unwrap();
-        let mut speaker = GstSpeaker { element: "fakesink".into(), properties, channels: 1, running: None };
+        let mut speaker = silent_sink("sync = true");
         let begin = Timestamp::now();
         for _ in 0..40 {
             // A busy machine may be late, which is not what is asked here.

@@ -155,15 +155,17 @@ fn a_busy_encoder_drops_at_once_and_never_queues() {
     let (factory, _board) = factory();
     let (mut encoder, output) = open(&*factory, 800_000);
     let frames = frames(10);
-    let mut taken = 0;
+    let (mut taken, mut took) = (0, Vec::new());
     for i in 0..300_u32 {
         let begin = Timestamp::now();
         if encoder.submit(&at(&frames[i as usize % 10], i)).unwrap() {
             taken += 1;
         }
-        let took = Timestamp::now().saturating_since(begin);
-        assert!(took < Duration::from_millis(100), "submit blocked for {took:?}");
+        took.push(Timestamp::now().saturating_since(begin));
     }
+    // The median, as a busy machine may stop anybody for a while.
+    took.sort();
+    assert!(took[150] < Duration::from_millis(1), "submit takes {:?}", took[150]);
     assert!((1..300).contains(&taken), "{taken} of 300 frames in no time were taken");
     for _ in 0..taken {
         output.recv_timeout(PATIENCE).unwrap().1.unwrap();

@@ -183,3 +183,133 @@ impl Identity for SimIdentity {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::{future::Future, pin::pin, task};
+
+    use pollster::block_on;
+
+    use super::*;
+    use crate::{
+        FrameData,
+        sim::{VirtualBoardOptions, WatchdogState},
+    };
+
+    fn board() -> VirtualBoard {
+        VirtualBoard::new(VirtualBoardOptions::default())
+    }
+
+    /// Whether the future is still waiting when it is asked once.
+    fn waits(future: impl Future) -> bool {
+        let mut context = task::Context::from_waker(task::Waker::noop());
+        pin!(future).poll(&mut context).is_pending()
+    }
+
+    #[test]
+    fn presses_arrive_in_order_and_are_seen_through_the_handle() {
+        let board = board();
+        let mut buttons = board.buttons();
+        assert!(waits(buttons.next()));
+        assert!(board.push(ButtonRole::Join));
+        assert!(board.press(ButtonRole::Mute, true) && board.press(ButtonRole::Mute, true));
+        let event = |button, pressed| ButtonEvent { button, pressed };
+        let expected = [(ButtonRole::Join, true), (ButtonRole::Join, false), (ButtonRole::Mute, true)];
+        for (button, pressed) in expected {
+            assert_eq!(block_on(buttons.next()).unwrap(), event(button, pressed));
+        }
+        assert!(waits(buttons.next()), "holding a button down is one press");
+        assert!(board.state().buttons[&ButtonRole::Mute] && !board.state().buttons[&ButtonRole::Join]);
+    }
+
+    #[test]
+    fn a_press_wakes_a_task_that_waits() {
+        let board = board();
+        let mut buttons = board.buttons();
+        let waiting = std::thread::spawn(move || block_on(buttons.next()).unwrap());
+        board.push(ButtonRole::VolumeUp);
+        assert_eq!(waiting.join().unwrap(), ButtonEvent { button: ButtonRole::VolumeUp, pressed: true });
+    }
+
+    #[test]
+    fn a_board_without_a_button_or_light_says_so() {
+        let options =
+            VirtualBoardOptions { buttons: vec![ButtonRole::Join], indicators: vec![], ..Default::default() };
+        let board = VirtualBoard::new(options);
+        assert!(!board.push(ButtonRole::Mute) && board.push(ButtonRole::Join));
+        assert!(board.indicator(IndicatorRole::Mute).is_none());
+        assert_eq!(board.buttons().present(), [ButtonRole::Join]);
+    }
+
+    #[test]
+    fn a_light_is_seen_through_the_handle_and_only_a_change_is_told() {
+        let board = board();
+        let mut light = board.indicator(IndicatorRole::Mute).unwrap();
+        let mut changes = board.changes();
+        light.show(Signal::OFF).unwrap();
+        assert!(waits(changes.changed()));
+        light.show(Signal::RED).unwrap();
+        block_on(changes.changed());
+        assert_eq!(board.state().indicators[&IndicatorRole::Mute], Signal::RED);
+        assert!(waits(changes.changed()));
+    }
+
+    #[test]
+    fn the_mute_switch_tells_its_moves_and_that_it_is_gone() {
+        let board = board();
+        let mut switch = board.mute_switch();
+        assert!(!switch.cut().unwrap() && waits(switch.moved()));
+        board.set_mute_switch(true);
+        assert!(block_on(switch.moved()).unwrap());
+        board.set_fault(Fault::MuteSwitchGone, true);
+        assert!(block_on(switch.moved()).is_err());
+        assert!(switch.cut().is_err() && waits(switch.moved()));
+        board.set_fault(Fault::MuteSwitchGone, false);
+        assert!(block_on(switch.moved()).unwrap(), "it is back where it was");
+    }
+
+    #[test]
+    fn the_screen_keeps_the_last_frame_and_refuses_what_it_cannot_show() {
+        let board = board();
+        let mut display = board.display();
+        assert!(board.screen().is_none() && display.size() == FrameSize::new(1280, 720));
+        let frame = |sequence, format| Frame {
+            capture_time: Timestamp::now(),
+            sequence,
+            format,
+            size: FrameSize::new(1280, 720),
+            data: FrameData::Bytes(vec![0; 1280 * 720 * 3 / 2].into()),
+        };
+        display.show(frame(1, PixelFormat::Yuv420)).unwrap();
+        display.show(frame(2, PixelFormat::Yuv420)).unwrap();
+        assert!(display.show(frame(3, PixelFormat::Mjpeg)).is_err());
+        assert_eq!((board.screen().unwrap().sequence, block_on(board.screen_after(1))), (2, 2));
+    }
+
+    #[test]
+    fn a_watchdog_without_food_expires_unless_it_was_disarmed() {
+        let options =
+            VirtualBoardOptions { watchdog_timeout: Duration::from_millis(30), ..Default::default() };
+        let board = VirtualBoard::new(options);
+        assert_eq!(board.state().watchdog, WatchdogState::Off);
+        let mut watchdog = board.watchdog();
+        let fed = Timestamp::now();
+        while board.state().watchdog == WatchdogState::Fed {
+            assert!(Timestamp::now().saturating_since(fed) < Duration::from_secs(5), "it never expires");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(Timestamp::now().saturating_since(fed) >= Duration::from_millis(30));
+        assert_eq!(board.state().watchdog, WatchdogState::Expired);
+        watchdog.disarm().unwrap();
+        assert_eq!(board.state().watchdog, WatchdogState::Off);
+    }
+
+    #[test]
+    fn a_board_without_a_name_invents_none() {
+        assert!(matches!(board().identity().udid(), Err(IdentityError::Absent { .. })));
+        let udid = Udid::new("room-1").ok();
+        let named = VirtualBoard::new(VirtualBoardOptions { udid: udid.clone(), ..Default::default() });
+        assert_eq!(named.identity().udid().ok(), udid);
+    }
+}

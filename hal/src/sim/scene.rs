@@ -213,7 +213,7 @@ fn paint_wall(room: &mut [u8], width: usize, height: usize, random: &mut Random)
     let lights: Vec<f32> = (0..width)
         .map(|x| {
             let place = x as f32 / width as f32;
-            128.0 + 34.0 * (place * 9.0).sin() + 14.0 * (place * 23.0).cos()
+            150.0 + 30.0 * (place * 9.0).sin() + 14.0 * (place * 23.0).cos()
         })
         .collect();
     let (luma, chroma) = room.split_at_mut(width * height);

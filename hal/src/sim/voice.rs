@@ -127,7 +127,7 @@ impl Voice {
             }
             let progress = self.at as f32 / self.length as f32;
             // Formants glide; 1 ms steps are fine enough for the ear.
-            if self.at % 48 == 0 {
+            if self.at.is_multiple_of(48) {
                 self.tune(progress);
             }
             self.at += 1;
