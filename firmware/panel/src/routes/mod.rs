@@ -112,6 +112,7 @@ pub fn router(handles: PanelHandles, config: PanelConfig) -> Router {
     interface
         .route("/api/openapi.json", get(async move || Json((*description).clone())))
         .route("/api", any(unknown))
+        .route("/api/", any(unknown))
         .route("/api/{*rest}", any(unknown))
         .method_not_allowed_fallback(wrong_method)
         .with_state(shared.clone())

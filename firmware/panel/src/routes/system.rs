@@ -1,9 +1,9 @@
 //! Version, health and metrics.
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::IntoResponse;
-use metrics::{counter, gauge};
+use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use rostrum_room::Phase;
 use serde::Serialize;
@@ -48,23 +48,17 @@ pub(super) async fn healthz(State(panel): State<Shared>) -> ApiResult<Json<Healt
 #[utoipa::path(get, path = "/api/v1/metrics", tag = "system", responses(
     (status = OK, content_type = "text/plain", body = String)
 ))]
-pub(super) async fn metrics(State(panel): State<Shared>) -> ApiResult<impl IntoResponse> {
+pub(super) async fn metrics(State(panel): State<Shared>) -> impl IntoResponse {
     let state = panel.state.borrow().clone();
-    let text = render(&state, panel.watchers.count()).map_err(|_| {
-        ApiError::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "metrics_failed",
-            "There are no metrics.",
-            "See the log.",
-        )
-    })?;
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
+    let text = render(&state, panel.watchers.count());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
 
 /// A recorder of its own for each answer: nothing is counted twice, and tests do not meet each other.
-fn render(state: &crate::State, watchers: usize) -> Result<String, serde_json::Error> {
+fn render(state: &crate::State, watchers: usize) -> String {
     let recorder = PrometheusBuilder::new().build_recorder();
     metrics::with_local_recorder(&recorder, || {
+        describe();
         for phase in [Phase::Idle, Phase::Joining, Phase::InChannel, Phase::Reconnecting, Phase::Leaving] {
             let name = board::name_of(phase);
             gauge!("rostrum_room_phase", "phase" => name).set(f64::from(u8::from(phase == state.room.phase)));
@@ -83,5 +77,20 @@ fn render(state: &crate::State, watchers: usize) -> Result<String, serde_json::E
         counter!("rostrum_audio_packets_sent_total").absolute(state.statistics.audio_packets_sent);
         gauge!("rostrum_build_info", "version" => state.version.clone()).set(1.0);
     });
-    Ok(recorder.handle().render())
+    recorder.handle().render()
+}
+
+fn describe() {
+    describe_gauge!("rostrum_room_phase", "1 for what the room does now.");
+    describe_gauge!("rostrum_room_muted", "1 when no sample of the microphones leaves the room.");
+    describe_gauge!("rostrum_room_volume_ratio", "Volume of the speaker, 0 to 1.");
+    describe_gauge!("rostrum_participants", "Others in the channel.");
+    describe_gauge!("rostrum_problems", "Things that people should know.");
+    describe_gauge!("rostrum_picture_watchers", "Pages that show the live picture.");
+    describe_gauge!("rostrum_rtt_seconds", "Round trip to the service.");
+    describe_counter!("rostrum_camera_frames_total", "Frames that came from the camera.");
+    describe_counter!("rostrum_frames_sent_total", "Encoded frames sent, over all layers.");
+    describe_counter!("rostrum_frames_shown_total", "Pictures shown on the room's screen.");
+    describe_counter!("rostrum_audio_packets_sent_total", "Packets of sound sent.");
+    describe_gauge!("rostrum_build_info", "1; the version is a label.");
 }

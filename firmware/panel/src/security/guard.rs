@@ -55,14 +55,22 @@ impl Gate {
     pub(crate) async fn set_password(&self, peer: IpAddr, password: String) -> ApiResult<String> {
         let store = self.password.clone();
         let set = self.hash(peer, move || store.set(&password)).await?;
-        if set { Ok(self.open(peer)) } else { Err(already_set()) }
+        if !set {
+            return Err(already_set());
+        }
+        log::info!("the panel's password was set");
+        Ok(self.open(peer))
     }
 
     /// Starts a session for who knows the password.
     pub(crate) async fn log_in(&self, peer: IpAddr, password: String) -> ApiResult<String> {
         let store = self.password.clone();
         let right = self.hash(peer, move || store.verify(&password)).await?;
-        if right { Ok(self.open(peer)) } else { Err(wrong_password()) }
+        if !right {
+            log::warn!(peer:%; "somebody tried a wrong password at the panel");
+            return Err(wrong_password());
+        }
+        Ok(self.open(peer))
     }
 
     /// Ends a session.
