@@ -27,7 +27,9 @@ pub(crate) fn run(rounds: u32) -> anyhow::Result<Figures> {
         let pressed = Timestamp::now();
         room.api("POST", "/board/buttons/join", Some(&json!({})))?;
         let frame = waiting.event("frame", PATIENCE)?;
-        button_ms.push(frame["at_us"].as_f64().unwrap_or(f64::NAN) / 1000.0 - pressed.since_start().as_secs_f64() * 1e3);
+        button_ms.push(
+            frame["at_us"].as_f64().unwrap_or(f64::NAN) / 1000.0 - pressed.since_start().as_secs_f64() * 1e3,
+        );
         eprintln!("bench: button {}/{rounds}: {:.0} ms", round + 1, button_ms[button_ms.len() - 1]);
         lab::in_channel(&room)?;
         room.api("POST", "/leave", None)?;
@@ -76,7 +78,17 @@ fn peer(lab: &Lab, token: &str, frames: &std::path::Path) -> anyhow::Result<Pyth
     Python::start(
         lab.dir(),
         "peer.py",
-        &["--url", &lab.service.url, "--token", token, "--no-subscribe", "--video", &video, "--size", "1280x720"],
+        &[
+            "--url",
+            &lab.service.url,
+            "--token",
+            token,
+            "--no-subscribe",
+            "--video",
+            &video,
+            "--size",
+            "1280x720",
+        ],
     )
 }
 

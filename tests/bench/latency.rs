@@ -30,7 +30,8 @@ pub(crate) fn run(seconds: u32) -> anyhow::Result<Figures> {
     let room = lab.room_with("room", None, "", "release")?;
     lab::join(&room)?;
     let token = lab.service.token(CHANNEL, "subscriber", None)?;
-    let mut subscriber = Python::start(lab.dir(), "peer.py", &["--url", &lab.service.url, "--token", &token])?;
+    let mut subscriber =
+        Python::start(lab.dir(), "peer.py", &["--url", &lab.service.url, "--token", &token])?;
     subscriber.event("frame", PATIENCE)?;
     eprintln!("bench: {seconds} s of the room");
     let cpu = (cpu_seconds(room.program.id())?, Instant::now());
@@ -49,7 +50,17 @@ pub(crate) fn run(seconds: u32) -> anyhow::Result<Figures> {
     let mut publisher = Python::start(
         lab.dir(),
         "peer.py",
-        &["--url", &lab.service.url, "--token", &token, "--no-subscribe", "--video", &video, "--size", "1280x720"],
+        &[
+            "--url",
+            &lab.service.url,
+            "--token",
+            &token,
+            "--no-subscribe",
+            "--video",
+            &video,
+            "--size",
+            "1280x720",
+        ],
     )?;
     publisher.event("published", PATIENCE)?;
     subscriber.next(PATIENCE, |line| (line["event"] == "frame" && line["user"] == "peer").then_some(()))?;
@@ -61,8 +72,20 @@ pub(crate) fn run(seconds: u32) -> anyhow::Result<Figures> {
     eprintln!("bench: {} pictures of the peer", peer.len());
 
     let peer_p95 = percentile(&mut peer, 95.0);
-    figures.add("camera_to_picture_ms_p50", "ms", percentile(&mut ours, 50.0), Some(percentile(&mut peer, 50.0)), None);
-    figures.add("camera_to_picture_ms_p95", "ms", percentile(&mut ours, 95.0), Some(peer_p95), Some(peer_p95 + 15.0));
+    figures.add(
+        "camera_to_picture_ms_p50",
+        "ms",
+        percentile(&mut ours, 50.0),
+        Some(percentile(&mut peer, 50.0)),
+        None,
+    );
+    figures.add(
+        "camera_to_picture_ms_p95",
+        "ms",
+        percentile(&mut ours, 95.0),
+        Some(peer_p95),
+        Some(peer_p95 + 15.0),
+    );
     figures.add("voice_to_ear_ms_p50", "ms", percentile(&mut voice, 50.0), None, None);
     figures.add("voice_to_ear_ms_p95", "ms", percentile(&mut voice, 95.0), None, Some(100.0));
     figures.add("terminal_rss_mb", "MB", terminal_rss, Some(peer_rss), Some(120.0));
@@ -108,8 +131,11 @@ fn voice_to_ear(room: &xtask::room::Terminal, subscriber: &mut Python) -> anyhow
 pub(crate) fn peer_frames(dir: &Path) -> anyhow::Result<PathBuf> {
     let board = VirtualBoard::new(VirtualBoardOptions::default());
     let mut camera = board.camera();
-    let wanted =
-        StreamFormat { pixel_format: PixelFormat::Yuv420, size: FrameSize::new(1280, 720), frame_rate_hz: 30.0 };
+    let wanted = StreamFormat {
+        pixel_format: PixelFormat::Yuv420,
+        size: FrameSize::new(1280, 720),
+        frame_rate_hz: 30.0,
+    };
     let file = dir.join("frames.i420");
     let mut out = std::io::BufWriter::new(fs::File::create(&file)?);
     embassy_futures::block_on(async {
@@ -136,6 +162,7 @@ fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // Fields after the name, which may hold anything: utime and stime are the 14th and 15th of all (proc(5)).
     let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = fields.get(11).context("no utime")?.parse::<f64>()? + fields.get(12).context("no stime")?.parse::<f64>()?;
+    let ticks = fields.get(11).context("no utime")?.parse::<f64>()?
+        + fields.get(12).context("no stime")?.parse::<f64>()?;
     Ok(ticks / 100.0)
 }

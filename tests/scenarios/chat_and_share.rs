@@ -38,7 +38,8 @@ fn a_shared_screen_is_large_and_the_camera_stays() {
     let room = lab.joined_room("room").unwrap();
     let mut browser = Browser::start(lab.dir()).unwrap();
     browser.open("guest", &lab.guest_link("Ada").unwrap()).unwrap();
-    room.wait_for("the guest's camera", PATIENCE, |state| state["participants"][0]["camera"] == true).unwrap();
+    room.wait_for("the guest's camera", PATIENCE, |state| state["participants"][0]["camera"] == true)
+        .unwrap();
     // A headless browser has no picker of screens: a drawn red surface is published as the screen instead.
     browser.call("guest", "shareRed", json!({})).unwrap();
     room.wait_for("the sharing", PATIENCE, |state| state["participants"][0]["sharing"] == true).unwrap();

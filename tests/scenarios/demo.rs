@@ -11,7 +11,9 @@ use xtask::{paths, process::Running, room::http};
 fn a_script_can_lean_on_the_demo() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO"));
-    command.args(["xtask", "demo", "--json", "--service-port", "0", "--panel-port", "0"]).current_dir(paths::root());
+    command
+        .args(["xtask", "demo", "--json", "--service-port", "0", "--panel-port", "0"])
+        .current_dir(paths::root());
     let mut demo = Running::start("demo", dir.path().join("demo.log"), &mut command).unwrap();
     let line: Value = demo
         .line(Duration::from_secs(600), |line| Some(serde_json::from_str(line)))

@@ -42,7 +42,10 @@ fn the_programs_say_what_they_can_do() {
         let path = paths::program("debug", program);
         let help = Command::new(&path).arg("--help").output().unwrap();
         let text = String::from_utf8(help.stdout).unwrap();
-        assert!(help.status.success() && text.contains("--config") && text.contains("check-config"), "{text}");
+        assert!(
+            help.status.success() && text.contains("--config") && text.contains("check-config"),
+            "{text}"
+        );
         // What config-example prints passes check-config but for files that this machine lacks.
         let example = Command::new(&path).arg("config-example").output().unwrap();
         assert!(example.status.success());
@@ -56,6 +59,9 @@ fn the_programs_say_what_they_can_do() {
         fs::write(&file, broken).unwrap();
         let check = Command::new(&path).arg("check-config").arg("--config").arg(&file).output().unwrap();
         let said = String::from_utf8_lossy(&check.stderr).into_owned();
-        assert!(!check.status.success() && said.contains("config.toml:") && said.contains("`listen`"), "{said}");
+        assert!(
+            !check.status.success() && said.contains("config.toml:") && said.contains("`listen`"),
+            "{said}"
+        );
     }
 }

@@ -62,7 +62,9 @@ fn silent_microphones_and_a_lost_switch_mute_the_room_and_only_people_unmute_it(
     let room = lab.joined_room("room").unwrap();
     let unmute = || room.api("PUT", "/mute", Some(&json!({"muted": false})));
     unmute().unwrap();
-    for (name, code) in [("microphone_silent", "microphones_fault"), ("mute_switch_gone", "mute_switch_fault")] {
+    for (name, code) in
+        [("microphone_silent", "microphones_fault"), ("mute_switch_gone", "mute_switch_fault")]
+    {
         fault(&room, name, true);
         let state = room.wait_for("the fault told", PATIENCE, |state| told(state, code)).unwrap();
         assert_eq!(state["room"]["muted"], true, "{name}");

@@ -1,5 +1,5 @@
 //! A real recording: what the guest receives is like the film's own frame that the bar names
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 use rostrum_hal::FrameSize;
 use rostrum_tests::{Browser, Lab, lab, lab::PATIENCE, picture, sound, until};
@@ -43,7 +43,9 @@ fn a_guest_sees_and_hears_the_film_that_the_virtual_camera_plays() {
         let heard = browser.sound("guest", "room", 2.0)?;
         let scene = sound::of_board(&room, "scene", 10)?;
         let (_, likeness) = sound::find(&scene.samples, &heard);
-        if likeness < 0.4 { anyhow::bail!("likeness {likeness}") }
+        if likeness < 0.4 {
+            anyhow::bail!("likeness {likeness}")
+        }
         Ok(Some(()))
     })
     .unwrap();

@@ -41,7 +41,10 @@ fn a_room_and_a_guest_see_and_hear_each_other() {
     });
     let (bar, now) = seen.unwrap();
     let age = Timestamp::now().saturating_since(bar.capture_time);
-    assert!(bar.capture_time <= Timestamp::now() && age < Duration::from_secs(3), "the picture is {age:?} old");
+    assert!(
+        bar.capture_time <= Timestamp::now() && age < Duration::from_secs(3),
+        "the picture is {age:?} old"
+    );
     let moved = until("a later picture", PATIENCE, || {
         Ok(browser.picture("guest", "room")?.bar().filter(|later| later.capture_time > now))
     });
@@ -52,7 +55,9 @@ fn a_room_and_a_guest_see_and_hear_each_other() {
         let heard = browser.sound("guest", "room", 3.0)?;
         let scene = sound::of_board(&room, "scene", 12)?;
         let (_, likeness) = sound::find(&scene.samples, &heard);
-        if likeness < 0.4 { anyhow::bail!("likeness {likeness}, level {}", sound::level(&heard)) }
+        if likeness < 0.4 {
+            anyhow::bail!("likeness {likeness}, level {}", sound::level(&heard))
+        }
         Ok(Some(likeness))
     });
     heard.unwrap();
@@ -68,7 +73,9 @@ fn a_room_and_a_guest_see_and_hear_each_other() {
         let played = sound::of_board(&room, "speaker", 3)?;
         // The film loops, so what was played may run over its end.
         let (_, likeness) = sound::find(&[&guest_voice[..], &guest_voice[..]].concat(), &played.samples);
-        if likeness < 0.4 { anyhow::bail!("likeness {likeness}, level {}", sound::level(&played.samples)) }
+        if likeness < 0.4 {
+            anyhow::bail!("likeness {likeness}, level {}", sound::level(&played.samples))
+        }
         Ok(Some(likeness))
     })
     .unwrap();
@@ -96,9 +103,9 @@ fn a_guest_may_join_by_hand_and_without_camera() {
     browser.fill("guest", "name", "Grace").unwrap();
     browser.click("guest", "join").unwrap();
     room.wait_for("the guest on the panel", PATIENCE, |state| {
-        state["participants"].as_array().is_some_and(|all| {
-            all.iter().any(|one| one["name"] == "Grace" && one["camera"] == json!(false))
-        })
+        state["participants"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(|one| one["name"] == "Grace" && one["camera"] == json!(false)))
     })
     .unwrap();
 }

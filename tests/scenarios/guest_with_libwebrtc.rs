@@ -39,7 +39,8 @@ fn see_and_hear_each_other(more: &[&str]) {
     // The peer sees this room, live, in at least two moments.
     let mut bar = || {
         peer.next(PATIENCE, |line| {
-            (line["event"] == "frame" && line["camera"] == json!(camera_id("room"))).then(|| line["bar_us"].as_u64())
+            (line["event"] == "frame" && line["camera"] == json!(camera_id("room")))
+                .then(|| line["bar_us"].as_u64())
         })
         .unwrap()
         .unwrap()
@@ -54,7 +55,9 @@ fn see_and_hear_each_other(more: &[&str]) {
         let heard = sound::from_le_bytes(&std::fs::read(answer["file"].as_str().unwrap_or_default())?);
         let scene = sound::of_board(&room, "scene", 10)?;
         let (_, likeness) = sound::find(&scene.samples, &heard);
-        if likeness < 0.4 { anyhow::bail!("likeness {likeness}, level {}", sound::level(&heard)) }
+        if likeness < 0.4 {
+            anyhow::bail!("likeness {likeness}, level {}", sound::level(&heard))
+        }
         Ok(Some(()))
     })
     .unwrap();
@@ -68,7 +71,9 @@ fn see_and_hear_each_other(more: &[&str]) {
     until("the peer's voice on the room's speaker", PATIENCE, || {
         let played = sound::of_board(&room, "speaker", 3)?;
         let (_, likeness) = sound::find(&[&voice[..], &voice[..]].concat(), &played.samples);
-        if likeness < 0.4 { anyhow::bail!("likeness {likeness}, level {}", sound::level(&played.samples)) }
+        if likeness < 0.4 {
+            anyhow::bail!("likeness {likeness}, level {}", sound::level(&played.samples))
+        }
         Ok(Some(()))
     })
     .unwrap();

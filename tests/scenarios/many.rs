@@ -37,7 +37,8 @@ fn two_rooms_and_a_guest_see_each_other() {
         })
         .unwrap();
         let state = room.state().unwrap();
-        let users: Vec<_> = state["participants"].as_array().unwrap().iter().map(|one| &one["user"]).collect();
+        let users: Vec<_> =
+            state["participants"].as_array().unwrap().iter().map(|one| &one["user"]).collect();
         assert!(users.contains(&&json!(other)), "{users:?}");
         assert_eq!(users.len(), 2, "{users:?}");
     }
@@ -75,8 +76,7 @@ fn the_same_user_twice_replaces_the_first_which_says_why() {
     let token = lab.service.token(CHANNEL, "room", None).unwrap();
     let mut second = Signalling::knock(&lab.service.url, "/rtc", &token).unwrap().unwrap();
     second.receive().unwrap();
-    let state =
-        room.wait_for("the room out", PATIENCE, |state| state["room"]["phase"] == "idle").unwrap();
+    let state = room.wait_for("the room out", PATIENCE, |state| state["room"]["phase"] == "idle").unwrap();
     let message = state["errors"].to_string();
     assert!(message.contains("another device"), "it does not say why: {message}");
 

@@ -36,7 +36,10 @@ fn agree(room: &Terminal, browser: &mut Browser, muted: bool, act: impl FnOnce()
         Ok((state["room"]["muted"] == muted && lit(&state) == muted).then_some(state))
     })
     .unwrap();
-    assert_eq!(state["board"]["indicators"]["mute"], state["indicators"]["mute"], "the board's light differs");
+    assert_eq!(
+        state["board"]["indicators"]["mute"], state["indicators"]["mute"],
+        "the board's light differs"
+    );
     let change = until("the guest", PATIENCE, || {
         let changes = browser.call("guest", "muteChanges", json!({}))?;
         let change = changes.as_array().and_then(|all| all.last()).cloned();
@@ -44,7 +47,11 @@ fn agree(room: &Terminal, browser: &mut Browser, muted: bool, act: impl FnOnce()
     })
     .unwrap();
     let at = change["at_ms"].as_u64().unwrap();
-    assert!(at >= before && at <= acted + AGREED.as_millis() as u64, "the guest knew {} ms after", at - before);
+    assert!(
+        at >= before && at <= acted + AGREED.as_millis() as u64,
+        "the guest knew {} ms after",
+        at - before
+    );
 }
 
 #[test]
@@ -59,7 +66,9 @@ fn panel_button_switch_and_service_agree_and_muted_is_silent() {
     })
     .unwrap();
 
-    agree(&room, &mut browser, true, || drop(room.api("PUT", "/mute", Some(&json!({"muted": true}))).unwrap()));
+    agree(&room, &mut browser, true, || {
+        drop(room.api("PUT", "/mute", Some(&json!({"muted": true}))).unwrap())
+    });
     // What was on its way is over after half a second; then there is nothing at all.
     sleep(Duration::from_millis(500)); // the time is what is tested
     let level = sound::level(&browser.sound("guest", "room", 2.0).unwrap());
@@ -67,9 +76,15 @@ fn panel_button_switch_and_service_agree_and_muted_is_silent() {
     let text = browser.page_text("panel").unwrap();
     assert!(text.to_lowercase().contains("muted"), "the panel's page says: {text}");
 
-    agree(&room, &mut browser, false, || drop(room.api("POST", "/board/buttons/mute", Some(&json!({}))).unwrap()));
-    agree(&room, &mut browser, true, || drop(room.api("POST", "/board/buttons/mute", Some(&json!({}))).unwrap()));
-    agree(&room, &mut browser, false, || drop(room.api("POST", "/board/buttons/mute", Some(&json!({}))).unwrap()));
+    agree(&room, &mut browser, false, || {
+        drop(room.api("POST", "/board/buttons/mute", Some(&json!({}))).unwrap())
+    });
+    agree(&room, &mut browser, true, || {
+        drop(room.api("POST", "/board/buttons/mute", Some(&json!({}))).unwrap())
+    });
+    agree(&room, &mut browser, false, || {
+        drop(room.api("POST", "/board/buttons/mute", Some(&json!({}))).unwrap())
+    });
     until("the room's voice again", PATIENCE, || {
         Ok((sound::level(&browser.sound("guest", "room", 1.5)?) > 0.003).then_some(()))
     })
@@ -82,8 +97,12 @@ fn panel_button_switch_and_service_agree_and_muted_is_silent() {
     });
 
     // The hardware switch wins over everything.
-    agree(&room, &mut browser, false, || drop(room.api("PUT", "/mute", Some(&json!({"muted": false}))).unwrap()));
-    agree(&room, &mut browser, true, || drop(room.api("PUT", "/board/mute_switch", Some(&json!({"cut": true}))).unwrap()));
+    agree(&room, &mut browser, false, || {
+        drop(room.api("PUT", "/mute", Some(&json!({"muted": false}))).unwrap())
+    });
+    agree(&room, &mut browser, true, || {
+        drop(room.api("PUT", "/board/mute_switch", Some(&json!({"cut": true}))).unwrap())
+    });
     let refused = room.api("PUT", "/mute", Some(&json!({"muted": false})));
     assert!(refused.is_err(), "a cut switch was overruled: {refused:?}");
     assert!(lit(&room.state().unwrap()));

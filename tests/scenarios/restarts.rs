@@ -1,5 +1,5 @@
 //! Programs that are killed come back by themselves: the service under a meeting, and the terminal
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 use std::time::{Duration, Instant};
 
@@ -15,9 +15,7 @@ fn a_service_that_was_killed_finds_its_room_again_and_media_flows_within_two_sec
 
     lab.service.kill().unwrap();
     for terminal in [&room, &guest] {
-        terminal
-            .wait_for("the loss", PATIENCE, |state| state["room"]["phase"] == "reconnecting")
-            .unwrap();
+        terminal.wait_for("the loss", PATIENCE, |state| state["room"]["phase"] == "reconnecting").unwrap();
     }
     lab.service.start_again().unwrap();
     let listening = Instant::now();
@@ -63,7 +61,8 @@ fn a_terminal_that_was_killed_is_dropped_and_its_restart_brings_it_back() {
     room.program.signal("CONT").unwrap();
     frozen.unwrap();
     // It finds out and comes back by itself.
-    until("the terminal back", PATIENCE, || Ok(lab.users()?.contains(&"room".to_owned()).then_some(()))).unwrap();
+    until("the terminal back", PATIENCE, || Ok(lab.users()?.contains(&"room".to_owned()).then_some(())))
+        .unwrap();
 }
 
 #[test]

@@ -115,7 +115,8 @@ mod tests {
     #[test]
     fn every_example_in_the_readme_is_valid() {
         let readme = include_str!("../README.md");
-        let examples: Vec<_> = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        let examples: Vec<_> =
+            readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
         assert!(!examples.is_empty());
         for example in examples {
             parse::<Config>("README.md", example).unwrap();

@@ -98,10 +98,8 @@ impl Control {
             Input::GuestLink(link) => self.guest_link = link,
             Input::Faulty { part, detail } => self.happened(RoomEvent::Faulty { part, detail }),
             Input::Healthy { part } => self.happened(RoomEvent::Healthy { part }),
-            Input::Shutdown => {
-                self.remember(false); // asked to end, by a person or an update: the meeting stays remembered
-                self.happened(RoomEvent::Shutdown);
-            }
+            // Asked to end, it leaves for good; only a terminal that died goes back into its meeting.
+            Input::Shutdown => self.happened(RoomEvent::Shutdown),
         }
     }
 
@@ -194,15 +192,11 @@ impl Control {
             stay.follow(&event);
         }
         match event {
-            Event::Joining { attempt } => {
-                if attempt > 1 {
-                    self.happened(RoomEvent::Rejoining);
-                }
-            }
+            Event::Joining { attempt } if attempt > 1 => self.happened(RoomEvent::Rejoining),
             Event::Joined { participants, .. } => {
                 self.people.set(participants);
                 self.happened(RoomEvent::Joined);
-                self.remember(false);
+                self.remember();
                 self.ask_for_guest_link();
             }
             Event::MediaUp => {
@@ -245,7 +239,7 @@ impl Control {
             LeaveReason::Asked => self.happened(RoomEvent::Left),
             reason => self.happened(RoomEvent::LeftByService { reason: reason.to_string(), last: true }),
         }
-        self.remember(false);
+        self.remember();
     }
 
     fn panel(&mut self, command: PanelCommand) {
@@ -264,7 +258,11 @@ impl Control {
                 self.happened(RoomEvent::Request(Request::SetMuted(muted)));
                 self.show();
                 let status = self.room.status();
-                let _ = reply.send(if status.muted == muted { Ok(()) } else { Err(muted_because(status.mute_reason)) });
+                let _ = reply.send(if status.muted == muted {
+                    Ok(())
+                } else {
+                    Err(muted_because(status.mute_reason))
+                });
             }
             PanelCommand::SetVolume { volume, reply } => {
                 self.happened(RoomEvent::Request(Request::SetVolume(volume)));
@@ -310,7 +308,7 @@ impl Control {
         if let Some(stay) = &self.stay {
             stay.terminal.set_video_plan(self.video_plan());
         }
-        self.remember(true);
+        self.remember();
     }
 
     fn camera_command(&self, command: CameraCommand) {
@@ -332,14 +330,15 @@ impl Control {
         let (service, channel) = (self.service.url.clone(), self.service.channel.to_string());
         let (file, inputs): (PathBuf, _) = (self.service.token_file.clone(), self.inputs.clone());
         tokio::task::spawn_blocking(move || {
-            let link = TokenFile(file).read().ok().and_then(|token| guest_link::fetch(&service, &channel, &token));
+            let link =
+                TokenFile(file).read().ok().and_then(|token| guest_link::fetch(&service, &channel, &token));
             if link.is_some() {
                 let _ = inputs.send(Input::GuestLink(link));
             }
         });
     }
 
-    fn remember(&mut self, _settings_changed: bool) {
+    fn remember(&mut self) {
         let in_meeting = self.room.status().phase.in_meeting();
         self.memory.keep(Remembered { room: self.room.config(), settings: self.settings, in_meeting });
     }

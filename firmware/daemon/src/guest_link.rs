@@ -14,7 +14,8 @@ pub(crate) fn fetch(service: &Url, channel: &str, token: &str) -> Option<String>
     // These schemes may replace each other.
     url.set_scheme(scheme).ok()?;
     url.set_path(&format!("/api/v1/channels/{channel}/invites"));
-    let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).build().into();
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).build().into();
     let request = agent.post(url.as_str()).header("Authorization", &format!("Bearer {token}"));
     match request.send_json(serde_json::json!({})) {
         Ok(mut response) => {

@@ -68,7 +68,8 @@ fn main() -> anyhow::Result<()> {
         Task::Run => {
             start_log(cli.log_level)?;
             let config: Config = load(&cli.config)?;
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
             runtime.block_on(run(config))
         }
         Task::CheckConfig => {
@@ -162,7 +163,10 @@ async fn run(config: Config) -> anyhow::Result<()> {
         channel: Some(config.service.channel.to_string()),
         user: Some(config.service.user.to_string()),
         display_name: shown_name(&config.service),
-        camera: devices.camera.as_ref().map(|camera| CameraState { name: camera.name.clone(), ..CameraState::default() }),
+        camera: devices
+            .camera
+            .as_ref()
+            .map(|camera| CameraState { name: camera.name.clone(), ..CameraState::default() }),
         buttons: buttons.iter().map(senses::button_name).collect(),
         devices,
         is_virtual: board.virtual_board.is_some(),

@@ -57,7 +57,8 @@ impl People {
         let seat = |one: &ParticipantView| {
             let camera = track(one, TrackSource::Camera).or_else(|| track(one, TrackSource::Unknown));
             Seat {
-                id: camera.map_or_else(|| format!("without-camera:{}", one.user), |camera| camera.sid.to_string()),
+                id: camera
+                    .map_or_else(|| format!("without-camera:{}", one.user), |camera| camera.sid.to_string()),
                 name: name_of(one).to_owned(),
                 video: !audio_only && camera.is_some_and(|camera| !camera.muted),
                 speaking: one.speaking,
@@ -65,7 +66,8 @@ impl People {
             }
         };
         let shared = self.0.iter().find_map(|one| {
-            let screen = track(one, TrackSource::ScreenShare).filter(|screen| !screen.muted && !audio_only)?;
+            let screen =
+                track(one, TrackSource::ScreenShare).filter(|screen| !screen.muted && !audio_only)?;
             Some(Share { id: screen.sid.to_string(), name: name_of(one).to_owned() })
         });
         (self.0.iter().map(seat).collect(), shared)

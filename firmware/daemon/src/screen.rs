@@ -20,6 +20,8 @@ use crate::{
 const FRAME_RATE_HZ: f64 = 30.0;
 /// Time between two pictures for the panel.
 const PANEL_INTERVAL: Duration = Duration::from_millis(100);
+/// After this time the panel gets even a picture that it has: browsers show the one before the last.
+const PANEL_REPEAT: Duration = Duration::from_secs(1);
 /// Width of the panel's picture in pixels, and its JPEG quality.
 const PANEL_PICTURE: (u32, u8) = (960, 70);
 
@@ -45,8 +47,12 @@ impl ScreenView {
                 seats: self.seats.0.clone(),
                 share: self.seats.1.clone(),
                 self_view: self.self_view,
-                empty: if self.muted { "Nobody else is here yet. You are muted." } else { "Nobody else is here yet." }
-                    .into(),
+                empty: if self.muted {
+                    "Nobody else is here yet. You are muted."
+                } else {
+                    "Nobody else is here yet."
+                }
+                .into(),
             }),
         }
     }
@@ -124,15 +130,23 @@ pub(crate) struct ScreenWiring {
 /// # Errors
 /// When the media library cannot be started.
 pub(crate) fn start(wiring: ScreenWiring) -> anyhow::Result<(ScreenFeed, ScreenControl)> {
-    let size = wiring.display.as_ref().map_or(rostrum_hal::FrameSize::new(1280, 720), |display| display.size());
+    let size =
+        wiring.display.as_ref().map_or(rostrum_hal::FrameSize::new(1280, 720), |display| display.size());
     let mut screen = Screen::new(size, FRAME_RATE_HZ)?;
     let (told, orders) = mpsc::channel();
     let feed = ScreenFeed { input: screen.input(), told: told.clone() };
     let waker = told.clone();
     screen.set_waker(Box::new(move || drop(waker.send(Told::Wake))));
     let health = Health::of(Part::Display, &wiring.inputs);
-    let painter =
-        Painter { screen, wiring, health, last: None, told_seats: Vec::new(), panel_at: Instant::now(), stale: true };
+    let painter = Painter {
+        screen,
+        wiring,
+        health,
+        last: None,
+        told_seats: Vec::new(),
+        panel_at: Instant::now(),
+        stale: true,
+    };
     std::thread::Builder::new().name("screen".into()).spawn(move || painter.run(&orders))?;
     Ok((feed, ScreenControl { told, shown: None }))
 }
@@ -215,7 +229,8 @@ impl Painter {
             self.stale = true; // the next to look gets a picture at once
             return;
         }
-        if !self.stale || self.panel_at.elapsed() < PANEL_INTERVAL {
+        let interval = if self.stale { PANEL_INTERVAL } else { PANEL_REPEAT };
+        if self.panel_at.elapsed() < interval {
             return;
         }
         if let Some(frame) = &self.last {

@@ -118,7 +118,8 @@ impl Stay {
                 }
             }
         });
-        let mut incoming = Incoming { terminal: terminal.clone(), inlets: inlets.clone(), decoders: HashMap::new() };
+        let mut incoming =
+            Incoming { terminal: terminal.clone(), inlets: inlets.clone(), decoders: HashMap::new() };
         tokio::spawn(async move {
             while let Some(media) = media.recv().await {
                 incoming.take(media);

@@ -15,7 +15,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use ringbuf::{
     HeapRb,
-    traits::{Consumer, Observer, Producer, Split},
+    traits::{Consumer, Producer, Split},
 };
 use rostrum_audio::{CaptureChain, FRAME, Mode, PlayOut, TrackKey, VoiceOptions};
 use rostrum_hal::{

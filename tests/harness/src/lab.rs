@@ -61,8 +61,7 @@ impl Lab {
         profile: &str,
     ) -> anyhow::Result<Terminal> {
         let dir = self.dir.path().join(user);
-        let options =
-            TerminalOptions { profile, dir: &dir, port: 0, user, channel: CHANNEL, clip, extra };
+        let options = TerminalOptions { profile, dir: &dir, port: 0, user, channel: CHANNEL, clip, extra };
         Terminal::start(&self.service, &options)
     }
 
@@ -82,7 +81,8 @@ impl Lab {
     /// When the service does not answer.
     pub fn users(&self) -> anyhow::Result<Vec<String>> {
         let channels = self.service.api("GET", "/api/v1/channels", None)?;
-        let known = channels.as_array().or_else(|| channels["channels"].as_array()).cloned().unwrap_or_default();
+        let known =
+            channels.as_array().or_else(|| channels["channels"].as_array()).cloned().unwrap_or_default();
         if !known.iter().any(|channel| channel["name"] == CHANNEL || channel["channel"] == CHANNEL) {
             return Ok(Vec::new());
         }

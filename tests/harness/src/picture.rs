@@ -23,7 +23,8 @@ pub struct Rgba {
 impl Rgba {
     /// Luma (BT.709), 0..=255, of each pixel.
     pub fn luma(&self) -> Vec<u8> {
-        let weigh = |p: &[u8; 4]| 0.2126 * f32::from(p[0]) + 0.7152 * f32::from(p[1]) + 0.0722 * f32::from(p[2]);
+        let weigh =
+            |p: &[u8; 4]| 0.2126 * f32::from(p[0]) + 0.7152 * f32::from(p[1]) + 0.0722 * f32::from(p[2]);
         self.pixels.as_chunks::<4>().0.iter().map(|pixel| weigh(pixel).round() as u8).collect()
     }
 
@@ -73,7 +74,11 @@ pub fn of_screen(room: &Terminal) -> anyhow::Result<Rgba> {
 ///
 /// # Errors
 /// When the panel has no picture.
-pub fn bars_on_screen(room: &Terminal, seats: usize, camera: FrameSize) -> anyhow::Result<Vec<Option<bar::Bar>>> {
+pub fn bars_on_screen(
+    room: &Terminal,
+    seats: usize,
+    camera: FrameSize,
+) -> anyhow::Result<Vec<Option<bar::Bar>>> {
     let screen = of_screen(room)?;
     let places = layout(screen.size(), seats, false);
     let read = |cell: &rostrum_media::layout::Cell| {
@@ -88,7 +93,13 @@ pub fn bars_on_screen(room: &Terminal, seats: usize, camera: FrameSize) -> anyho
 ///
 /// # Errors
 /// When the film cannot be read or the file not be written.
-pub fn fake_camera(film: &Path, into: &Path, size: FrameSize, frames: u32, camera_id: u8) -> anyhow::Result<()> {
+pub fn fake_camera(
+    film: &Path,
+    into: &Path,
+    size: FrameSize,
+    frames: u32,
+    camera_id: u8,
+) -> anyhow::Result<()> {
     let filter = format!("scale={}:{},format=yuv420p", size.width, size.height);
     let output = Command::new("ffmpeg")
         .args(["-v", "error", "-i"])
@@ -133,7 +144,8 @@ pub fn likeness(size: FrameSize, top: u32, one: &[u8], other: &[u8]) -> anyhow::
         let rest = luma.get((size.width * top) as usize..).unwrap_or_default().to_vec();
         GrayImage::from_raw(size.width, size.height - top, rest).context("a picture of another size")
     };
-    let result = image_compare::gray_similarity_structure(&Algorithm::MSSIMSimple, &below(one)?, &below(other)?)?;
+    let result =
+        image_compare::gray_similarity_structure(&Algorithm::MSSIMSimple, &below(one)?, &below(other)?)?;
     Ok(result.score)
 }
 

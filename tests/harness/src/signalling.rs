@@ -29,7 +29,8 @@ impl Signalling {
     pub fn knock(url: &str, door: &str, token: &str) -> anyhow::Result<Result<Self, Refusal>> {
         let address = format!("{}{door}", url.replacen("http", "ws", 1));
         let join = if door.contains('?') { "&" } else { "?" };
-        let mut request = format!("{address}{join}protocol=16&auto_subscribe=1&sdk=rust").into_client_request()?;
+        let mut request =
+            format!("{address}{join}protocol=16&auto_subscribe=1&sdk=rust").into_client_request()?;
         request.headers_mut().insert("Authorization", format!("Bearer {token}").parse()?);
         match tungstenite::connect(request) {
             Ok((socket, _)) => {

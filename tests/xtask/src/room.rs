@@ -295,15 +295,19 @@ pub fn http(
     Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
 }
 
-/// Headers (names in lower case) and body of one GET request.
+/// Headers, names in lower case, and body.
+pub type Answer = (Vec<(String, String)>, Vec<u8>);
+
+/// Headers and body of one GET request.
 ///
 /// # Errors
 /// When the answer is not a success.
-pub fn http_bytes(url: &str) -> anyhow::Result<(Vec<(String, String)>, Vec<u8>)> {
+pub fn http_bytes(url: &str) -> anyhow::Result<Answer> {
     let mut response = agent().get(url).call().with_context(|| format!("GET {url}"))?;
     anyhow::ensure!(response.status().is_success(), "GET {url} answered {}", response.status());
     let headers = response.headers().iter();
-    let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()));
+    let headers =
+        headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()));
     let headers = headers.collect();
     let body = response.body_mut().with_config().limit(64 << 20).read_to_vec()?;
     Ok((headers, body))

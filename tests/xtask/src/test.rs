@@ -37,8 +37,10 @@ enum Kind {
     Tool(&'static [&'static str]),
     /// The unit tests of the pages.
     Pages,
-    /// Unit and integration tests of one crate.
-    Crate(String),
+    /// Unit and integration tests of all crates, built once.
+    Units,
+    /// Those of one crate; not run beside [`Kind::Units`].
+    Crate(&'static str),
     /// One scenario against real peers: a file of `tests/scenarios`.
     Scenario(String),
 }
@@ -141,10 +143,11 @@ fn tests() -> anyhow::Result<Vec<Test>> {
         about: "types and logic of the pages".into(),
         kind: Kind::Pages,
     });
+    tests.push(Test { name: "units".into(), about: "the crates' own tests".into(), kind: Kind::Units });
     tests.extend(CRATES.iter().map(|name| Test {
         name: (*name).into(),
-        about: format!("unit tests of {name}"),
-        kind: Kind::Crate((*name).into()),
+        about: format!("of units, those of {name}"),
+        kind: Kind::Crate(name),
     }));
     let dir = paths::root().join("tests/scenarios");
     let mut scenarios = fs::read_dir(&dir)
@@ -182,6 +185,9 @@ fn command(test: &Test) -> anyhow::Result<Command> {
                     std::iter::once(setup::tools_dir().join("bin")).chain(std::env::split_paths(&path));
                 command.env("PATH", std::env::join_paths(dirs)?);
             }
+        }
+        Kind::Units => {
+            command.args(["test", "-q", "--workspace", "--exclude", "rostrum-tests"]);
         }
         Kind::Crate(name) => {
             command.args(["test", "-q", "-p", name]);
