@@ -1,12 +1,25 @@
 //! The terminal's side of the RTC service: ids, tokens, signalling, peer connections, loss resilience and
 //! bandwidth. See the README of this folder.
 
+mod backoff;
+mod clock;
 pub mod config;
+mod error;
 mod event;
 pub mod names;
 mod options;
+mod peer;
+mod receive;
+mod rtp;
+mod run;
+mod sdp;
+mod send;
+mod signal;
+mod stay;
 mod terminal;
 pub mod token;
+
+use error::RtcError;
 
 pub use event::{
     Codec, Event, LeaveReason, Media, ParticipantView, Quality, RemoteTrack, Speaker, Statistics, TrackKind,

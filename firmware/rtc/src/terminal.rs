@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::{Event, Media, Rid, TerminalOptions, TrackKind, TrackSid, VideoPlan};
+use crate::{
+    Event, Media, Rid, TerminalOptions, TrackKind, TrackSid, VideoPlan,
+    run::{Ends, Runner},
+};
 
 /// A terminal in, or on its way into, its channel. Clones are the same terminal; dropping the last one leaves.
 #[derive(Clone)]
@@ -54,7 +57,13 @@ impl Terminal {
         let (media, media_receiver) = mpsc::channel(MEDIA_QUEUE);
         let (event_sender, events) = mpsc::channel(EVENT_QUEUE);
         let (received_sender, received) = mpsc::channel(RECEIVED_QUEUE);
-        drop((options, control_receiver, media_receiver, event_sender, received_sender));
+        let ends = Ends {
+            control: control_receiver,
+            media: media_receiver,
+            events: event_sender,
+            received: received_sender,
+        };
+        tokio::spawn(Runner::new(options, ends).run());
         (Self { commands: Arc::new(Commands { control, media }) }, events, received)
     }
 
