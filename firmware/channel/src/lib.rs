@@ -1,2 +1,19 @@
-//! rostrum-channel.
+//! The real-time audio-video service: LiveKit's protocol from the server's side.
+//!
+//! Terminals and guests come in by the doors (HTTP, WebSocket); one media thread owns all channels,
+//! connections and forwarding ([`sfu`], no I/O inside); [`transport`] is one peer connection and [`forward`]
+//! what happens to one track on its way to one subscriber. [`serve`] starts all of it.
+
+pub mod addresses;
+pub mod config;
+mod doors;
+pub mod error;
+pub mod forward;
+mod media_thread;
+mod service;
+pub mod sfu;
 pub mod transport;
+
+pub use config::Config;
+pub use error::ServiceError;
+pub use service::{RunningService, serve};

@@ -1,0 +1,294 @@
+//! The service's configuration: one TOML file, unknown keys refused, every key with a default but `apps`.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rostrum_rtc::config::ConfigError;
+use rostrum_rtc::names::AppId;
+use rostrum_rtc::token::AppKey;
+use serde::Deserialize;
+use url::Url;
+
+/// A whole example with every key, its default and what it does; what `channeld config-example` prints.
+pub const EXAMPLE: &str = include_str!("../channeld.example.toml");
+
+/// All settings of the service.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// HTTP, WebSocket and pages.
+    pub http: Http,
+    /// Datagrams of media.
+    pub media: Media,
+    /// The applications that may use the service; at least one.
+    pub apps: Vec<App>,
+    /// Bounds.
+    pub limits: Limits,
+    /// When a terminal counts as gone.
+    pub timeouts: Timeouts,
+    /// Invites and the tokens of guests.
+    pub guests: Guests,
+    /// What others may do to a participant.
+    pub privacy: Privacy,
+}
+
+/// What others may do to a participant.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Privacy {
+    /// Whether the API may unmute a participant; muting is always possible.
+    pub remote_unmute: bool,
+}
+
+/// HTTP, WebSocket and pages.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// How browsers and terminals reach the service, for links; by default made from the address.
+    #[serde(deserialize_with = "address")]
+    pub public_url: Option<Url>,
+    /// Folder with the guest's page (`index.html` and its assets).
+    pub pages: PathBuf,
+}
+
+fn address<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let url = Url::parse(&text)
+        .map_err(|error| serde::de::Error::custom(format!("{text:?} is no address: {error}")))?;
+    Ok(Some(url))
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 7880)),
+            public_url: None,
+            pages: PathBuf::from("/usr/share/rostrum/guest"),
+        }
+    }
+}
+
+/// Datagrams of media.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Media {
+    /// Where to listen for all datagrams of media; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The addresses that terminals are told; by default all of this machine but loopback
+    /// (loopback too when there is nothing else).
+    pub node_ip: Vec<IpAddr>,
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([0, 0, 0, 0], 7882)), node_ip: Vec::new() }
+    }
+}
+
+/// One application and its secret.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct App {
+    /// AppId, LiveKit's API key.
+    pub id: AppId,
+    /// AppKey, LiveKit's API secret.
+    pub key: AppKey,
+}
+
+/// Bounds of what clients can make the service hold.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Terminals in one channel, guests included.
+    pub terminals_per_channel: usize,
+    /// Channels at a time, over all applications.
+    pub channels: usize,
+    /// Tracks that one terminal may publish.
+    pub tracks_per_terminal: usize,
+    /// Requests a second of one application to the API and the doors.
+    pub requests_per_second: u32,
+    /// Bytes of one signalling message or one join request.
+    pub message_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            terminals_per_channel: 16,
+            channels: 1000,
+            tracks_per_terminal: 8,
+            requests_per_second: 500,
+            message_bytes: 256 * 1024,
+        }
+    }
+}
+
+/// When a terminal counts as gone, in milliseconds.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// After its WebSocket closed without a word.
+    pub socket_closed_ms: u64,
+    /// After the last datagram and the last message.
+    pub silent_ms: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        // Half a second below what the service promises (5 s and 15 s), for timers and networks.
+        Self { socket_closed_ms: 4_500, silent_ms: 14_500 }
+    }
+}
+
+impl Timeouts {
+    /// After its WebSocket closed without a word.
+    pub fn socket_closed(&self) -> Duration {
+        Duration::from_millis(self.socket_closed_ms)
+    }
+
+    /// After the last datagram and the last message.
+    pub fn silent(&self) -> Duration {
+        Duration::from_millis(self.silent_ms)
+    }
+}
+
+/// Invites and the tokens of guests.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Guests {
+    /// How long an invite's link works.
+    pub invite_hours: u64,
+    /// How long the token works that a guest gets for it (a guest in a meeting stays in it).
+    pub token_minutes: u64,
+}
+
+impl Default for Guests {
+    fn default() -> Self {
+        Self { invite_hours: 24, token_minutes: 60 }
+    }
+}
+
+impl Config {
+    /// Reads, parses and checks a file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with file, line and what to do.
+    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        let config: Self = rostrum_rtc::config::load(file)?;
+        config.checked(&file.display().to_string())
+    }
+
+    /// Parses and checks a text; `file` is used in messages only.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with line and what to do.
+    pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
+        rostrum_rtc::config::parse::<Self>(file, text)?.checked(file)
+    }
+
+    fn checked(self, file: &str) -> Result<Self, ConfigError> {
+        let error = |message: &str| {
+            Err(ConfigError::Parse {
+                file: file.to_string(),
+                line: 1,
+                message: message.to_string(),
+                hint: String::new(),
+            })
+        };
+        if self.apps.is_empty() {
+            return error("no application; add [[apps]] with `id` and `key`");
+        }
+        let mut seen = HashSet::new();
+        if let Some(app) = self.apps.iter().find(|app| !seen.insert(&app.id)) {
+            return error(&format!("application `{}` is there twice; remove one", app.id));
+        }
+        if let Some(app) = self.apps.iter().find(|app| app.key.expose().is_empty()) {
+            return error(&format!(
+                "application `{}` has an empty key; make one with `openssl rand -hex 32`",
+                app.id
+            ));
+        }
+        if self.limits.terminals_per_channel == 0 || self.limits.channels == 0 {
+            return error("limits.terminals_per_channel and limits.channels must be at least 1");
+        }
+        if self.limits.message_bytes < 16 * 1024 {
+            return error("limits.message_bytes must be at least 16384: a session description is that large");
+        }
+        if self.limits.requests_per_second == 0 {
+            return error("limits.requests_per_second must be at least 1");
+        }
+        if let Some(url) = &self.http.public_url
+            && !matches!(url.scheme(), "http" | "https")
+        {
+            return error("http.public_url must start with http:// or https://");
+        }
+        if self.media.node_ip.iter().any(|ip| ip.is_ipv4() != self.media.listen.is_ipv4()) {
+            return error("media.node_ip and media.listen must both be IPv4 or both IPv6");
+        }
+        Ok(self)
+    }
+
+    /// The key of an application.
+    pub fn key_of(&self, app: &AppId) -> Option<&AppKey> {
+        self.apps.iter().find(|known| known.id == *app).map(|known| &known.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_example_is_valid_and_shows_the_defaults() {
+        let config = Config::parse("channeld.example.toml", EXAMPLE).unwrap();
+        let defaults = Config::default();
+        assert_eq!(config.http.listen, defaults.http.listen);
+        assert_eq!(config.media.listen, defaults.media.listen);
+        assert_eq!(config.limits.terminals_per_channel, 16);
+        assert_eq!(format!("{:?}", config.limits), format!("{:?}", defaults.limits));
+        assert_eq!(format!("{:?}", config.timeouts), format!("{:?}", defaults.timeouts));
+        assert_eq!(format!("{:?}", config.guests), format!("{:?}", defaults.guests));
+        assert_eq!(config.http.pages, defaults.http.pages);
+    }
+
+    #[test]
+    fn every_example_of_the_readme_is_valid() {
+        let readme = include_str!("../README.md");
+        let examples: Vec<&str> =
+            readme.split("```toml\n").skip(1).filter_map(|s| s.split("```").next()).collect();
+        assert!(!examples.is_empty());
+        for example in examples {
+            Config::parse("README.md", example).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_misspelt_key_is_refused_with_the_nearest_name() {
+        let text = "[[apps]]\nid = \"a\"\nkey = \"b\"\n[limits]\nterminal_per_channel = 3\n";
+        let error = Config::parse("c.toml", text).unwrap_err().to_string();
+        assert!(error.starts_with("c.toml:5: "), "{error}");
+        assert!(error.contains("did you mean `terminals_per_channel`?"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_what_to_do() {
+        let error = |text: &str| Config::parse("c.toml", text).unwrap_err().to_string();
+        assert!(error("").contains("add [[apps]]"));
+        let app = "[[apps]]\nid = \"a\"\nkey = \"b\"\n";
+        assert!(error(&format!("{app}{app}")).contains("twice"));
+        assert!(error(&format!("{app}[http]\npublic_url = \"ftp://x\"\n")).contains("http://"));
+        assert!(error(&format!("{app}[media]\nnode_ip = [\"::1\"]\n")).contains("IPv6"));
+        assert!(error("[[apps]]\nid = \"a b\"\nkey = \"b\"\n").contains("AppId contains ' '"));
+    }
+
+    #[test]
+    fn a_key_is_not_printed() {
+        let config = Config::parse("c.toml", "[[apps]]\nid = \"a\"\nkey = \"hush\"\n").unwrap();
+        assert!(!format!("{config:?}").contains("hush"));
+    }
+}

@@ -1,0 +1,114 @@
+//! How the doors say no: JSON at the API, plain text at `/rtc`. Never with the token in it.
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use rostrum_rtc::names::NameError;
+use rostrum_rtc::token::TokenError;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::sfu::command::{JoinRefusal, ManageError};
+
+/// Why a door does not let something through. The message says what is wrong and what to do.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error("{0}")]
+    Name(#[from] NameError),
+    #[error(transparent)]
+    Join(#[from] JoinRefusal),
+    #[error(transparent)]
+    Manage(#[from] ManageError),
+    #[error("AppId and AppKey are needed as HTTP Basic authorization; the ones given are wrong or missing")]
+    Credentials,
+    #[error("too many requests: the application may make {0} a second; slow down")]
+    TooManyRequests(u32),
+    #[error("{what} is too large: at most {limit} bytes")]
+    TooLarge { what: &'static str, limit: usize },
+    #[error("{0}")]
+    Bad(String),
+    #[error("this needs a WebSocket; connect with a LiveKit SDK, or look at /healthz")]
+    NotWebSocket,
+    #[error("the invitation is not valid or has expired; ask for a new link")]
+    Invite,
+    #[error("a terminal's token with a udid, or AppId and AppKey, are needed to invite")]
+    MayNotInvite,
+    #[error("unmuting others is not allowed here; they must unmute themselves, or set privacy.remote_unmute")]
+    RemoteUnmute,
+    #[error("the service is stopping; try again in a moment")]
+    Stopping,
+}
+
+impl Refusal {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Token(TokenError::OtherChannel | TokenError::NoJoin)
+            | Self::MayNotInvite
+            | Self::RemoteUnmute => StatusCode::FORBIDDEN,
+            Self::Token(_) | Self::Credentials | Self::Invite => StatusCode::UNAUTHORIZED,
+            Self::Name(_) | Self::Bad(_) | Self::NotWebSocket => StatusCode::BAD_REQUEST,
+            Self::Join(JoinRefusal::Stopping) | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Join(_) => StatusCode::CONFLICT,
+            Self::Manage(_) => StatusCode::NOT_FOUND,
+            Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        }
+    }
+
+    /// What is wrong, and what to do: our messages have a semicolon or colon between the two.
+    fn parts(&self) -> (String, String) {
+        let text = self.to_string();
+        match text.split_once("; ").or_else(|| text.split_once(": ")) {
+            Some((error, hint)) => (error.to_string(), hint.to_string()),
+            None => (text, String::new()),
+        }
+    }
+}
+
+/// An error of the API.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ApiError {
+    /// What is wrong.
+    pub(super) error: String,
+    /// What to do.
+    pub(super) hint: String,
+}
+
+/// A [`Refusal`] as the API says it: JSON.
+#[derive(Debug)]
+pub(super) struct JsonRefusal(pub(super) Refusal);
+
+impl<E: Into<Refusal>> From<E> for JsonRefusal {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for JsonRefusal {
+    fn into_response(self) -> Response {
+        let (error, hint) = self.0.parts();
+        let mut response = (self.0.status(), Json(ApiError { error, hint })).into_response();
+        challenge(&self.0, &mut response);
+        response
+    }
+}
+
+/// A [`Refusal`] in plain text.
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = (self.status(), self.to_string()).into_response();
+        challenge(&self, &mut response);
+        response
+    }
+}
+
+fn challenge(refusal: &Refusal, response: &mut Response) {
+    let (name, value) = match refusal {
+        Refusal::Credentials => (header::WWW_AUTHENTICATE, "Basic realm=\"channeld\""),
+        Refusal::TooManyRequests(_) => (header::RETRY_AFTER, "1"),
+        _ => return,
+    };
+    response.headers_mut().insert(name, header::HeaderValue::from_static(value));
+}

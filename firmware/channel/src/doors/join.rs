@@ -1,0 +1,111 @@
+//! The doors of LiveKit's protocol: `/rtc`, `/rtc/v1` and their `validate`.
+
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{RawQuery, State, WebSocketUpgrade};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use rostrum_rtc::names::ChannelId;
+use rostrum_rtc::token::{Identity, TokenError};
+use tokio::sync::{mpsc, oneshot};
+
+use super::Doors;
+use super::errors::Refusal;
+use super::join_request::Query;
+use super::socket;
+use crate::sfu::command::{Command, JoinSpec, Mode};
+
+/// Messages that may wait for a socket; a client that does not read so many is sent away.
+const QUEUE: usize = 512;
+
+type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+
+/// `GET /rtc`: two connections, unless a join request says one.
+pub(super) async fn two_connections(
+    State(doors): State<Doors>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    upgrade: Upgrade,
+) -> Response {
+    open(doors, &query.unwrap_or_default(), &headers, upgrade, false)
+        .await
+        .unwrap_or_else(IntoResponse::into_response)
+}
+
+/// `GET /rtc/v1`: one connection.
+pub(super) async fn one_connection(
+    State(doors): State<Doors>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    upgrade: Upgrade,
+) -> Response {
+    open(doors, &query.unwrap_or_default(), &headers, upgrade, true)
+        .await
+        .unwrap_or_else(IntoResponse::into_response)
+}
+
+/// `GET /rtc/validate`: says in plain text why a join would fail, for clients that cannot read that from a
+/// failed upgrade.
+pub(super) async fn validate(
+    State(doors): State<Doors>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<&'static str, Refusal> {
+    let (_, identity) = knock(&doors, &query.unwrap_or_default(), &headers)?;
+    let (reply, answer) = oneshot::channel();
+    doors.ask(Command::Check { identity: Box::new(identity), reply }, answer).await??;
+    Ok("success")
+}
+
+/// Reads the query and verifies the token.
+fn knock(doors: &Doors, query: &str, headers: &HeaderMap) -> Result<(Query, Identity), Refusal> {
+    let query = Query::parse(query, doors.config.limits.message_bytes)?;
+    let identity = doors.identify(headers, query.access_token.as_deref())?;
+    if let Some(room) = query.room.as_deref().filter(|room| !room.is_empty())
+        && ChannelId::new(room)? != identity.channel
+    {
+        return Err(TokenError::OtherChannel.into());
+    }
+    Ok((query, identity))
+}
+
+async fn open(
+    doors: Doors,
+    query: &str,
+    headers: &HeaderMap,
+    upgrade: Upgrade,
+    one_connection: bool,
+) -> Result<Response, Refusal> {
+    let (query, identity) = knock(&doors, query, headers)?;
+    let limit = doors.config.limits.message_bytes;
+    let upgrade = upgrade.map_err(|_| Refusal::NotWebSocket)?.max_message_size(limit).max_frame_size(limit);
+    let sockets = doors.sockets.clone();
+    if query.reconnect {
+        // Connections are not resumed: a new one is as fast, and starts from a clean state.
+        return Ok(upgrade.on_upgrade(move |socket| sockets.track_future(socket::send_back(socket))));
+    }
+    let mode = if one_connection || query.join.is_some() { Mode::Single } else { Mode::Dual };
+    let join = query.join.unwrap_or_default();
+    let spec = JoinSpec {
+        identity,
+        mode,
+        auto_subscribe: query.auto_subscribe,
+        client: query.client,
+        publisher_offer: join.publisher_offer,
+        add_tracks: join.add_track_requests,
+        metadata: join.metadata,
+        attributes: join.participant_attributes,
+    };
+    let (signals, outgoing) = mpsc::channel(QUEUE);
+    let (reply, answer) = oneshot::channel();
+    let session = doors.ask(Command::Join { spec: Box::new(spec), signals, reply }, answer).await??;
+    let guard = socket::Guard::new(session, doors.commands.clone());
+    Ok(upgrade.on_upgrade(move |socket| sockets.track_future(socket::run(socket, guard, outgoing, limit))))
+}
+
+impl Doors {
+    /// Asks the media thread something and waits for the answer.
+    pub(super) async fn ask<T>(&self, command: Command, answer: oneshot::Receiver<T>) -> Result<T, Refusal> {
+        self.commands.send(command).await.map_err(|_| Refusal::Stopping)?;
+        answer.await.map_err(|_| Refusal::Stopping)
+    }
+}

@@ -1,0 +1,95 @@
+//! The doors: HTTP and WebSocket. They check tokens and limits, and pass on to the media thread what gets in.
+
+mod api;
+mod auth;
+mod errors;
+mod guests;
+mod join;
+mod join_request;
+mod pages;
+mod rate;
+mod socket;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue, Method};
+use axum::routing::get;
+use parking_lot::Mutex;
+use rostrum_rtc::names::AppId;
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+use tower_http::cors::{Any, CorsLayer};
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use url::Url;
+
+use crate::config::Config;
+use crate::sfu::command::Command;
+use rate::Bucket;
+
+/// The longest body of an API request, in bytes.
+const MAX_BODY: usize = 64 * 1024;
+
+/// What every door needs.
+#[derive(Clone)]
+pub(crate) struct Doors {
+    config: Arc<Config>,
+    public_url: Arc<Url>,
+    commands: mpsc::Sender<Command>,
+    buckets: Arc<HashMap<AppId, Mutex<Bucket>>>,
+    /// For requests that do not say (rightly) whose they are.
+    strangers: Arc<Mutex<Bucket>>,
+    sockets: TaskTracker,
+}
+
+impl Doors {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        public_url: Url,
+        commands: mpsc::Sender<Command>,
+        sockets: TaskTracker,
+    ) -> Self {
+        let bucket = || Mutex::new(Bucket::new(config.limits.requests_per_second));
+        let buckets = config.apps.iter().map(|app| (app.id.clone(), bucket())).collect();
+        let strangers = Arc::new(bucket());
+        Self {
+            buckets: Arc::new(buckets),
+            strangers,
+            public_url: Arc::new(public_url),
+            commands,
+            sockets,
+            config,
+        }
+    }
+
+    /// All routes.
+    pub(crate) fn router(self) -> Router {
+        // Tokens travel in headers and never in cookies: a page of any origin may use its own.
+        let cors = CorsLayer::new().allow_origin(Any).allow_headers(Any).allow_methods([
+            Method::GET,
+            Method::POST,
+            Method::DELETE,
+        ]);
+        let header = |name: &'static str, value: &'static str| {
+            SetResponseHeaderLayer::if_not_present(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        };
+        Router::new()
+            .route("/rtc", get(join::two_connections))
+            .route("/rtc/", get(join::two_connections))
+            .route("/rtc/v1", get(join::one_connection))
+            .route("/rtc/validate", get(join::validate))
+            .route("/rtc/v1/validate", get(join::validate))
+            .merge(api::routes())
+            .merge(pages::routes(&self.config.http.pages))
+            .layer(RequestBodyLimitLayer::new(MAX_BODY))
+            .layer(cors)
+            .layer(header("x-content-type-options", "nosniff"))
+            .layer(header("referrer-policy", "no-referrer"))
+            .with_state(self)
+    }
+}

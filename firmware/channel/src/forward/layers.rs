@@ -1,0 +1,98 @@
+//! Which simulcast layer a subscriber gets.
+
+use std::time::Duration;
+
+use livekit_protocol::VideoQuality;
+
+/// Layers of one track: low, mid, high.
+pub const MAX_LAYERS: usize = 3;
+
+/// A layer counts as not sent any more after this long without a packet.
+pub const INACTIVE_AFTER: Duration = Duration::from_millis(1_000);
+
+/// The layer that a RID means: `q`, `h`, `f` are low, mid, high; other names are taken in the order of the
+/// offer, best first (RFC 8853 §5.1), `position` of `count`.
+pub fn index_of_rid(rid: &str, position: usize, count: usize) -> usize {
+    match rid {
+        "q" => 0,
+        "h" => 1,
+        "f" => 2,
+        _ => count.saturating_sub(position + 1).min(MAX_LAYERS - 1),
+    }
+}
+
+/// The layer of a quality as LiveKit names it; `None` for "off".
+pub fn index_of_quality(quality: VideoQuality) -> Option<usize> {
+    match quality {
+        VideoQuality::Low => Some(0),
+        VideoQuality::Medium => Some(1),
+        VideoQuality::High => Some(2),
+        VideoQuality::Off => None,
+    }
+}
+
+/// The quality of a layer.
+pub fn quality_of_index(index: usize) -> VideoQuality {
+    match index {
+        0 => VideoQuality::Low,
+        1 => VideoQuality::Medium,
+        _ => VideoQuality::High,
+    }
+}
+
+/// The smallest layer that fills a picture of `wanted` (width, height) without visible enlargement (10 %);
+/// the highest when none does. Layers without a known size are passed over.
+pub fn index_for_size(sizes: &[Option<(u32, u32)>; MAX_LAYERS], wanted: (u32, u32)) -> usize {
+    let edge = |(width, height): (u32, u32)| u64::from(width.min(height));
+    let needed = edge(wanted) * 9 / 10;
+    let fits = |size: &Option<(u32, u32)>| size.is_some_and(|size| size.0 > 0 && edge(size) >= needed);
+    sizes.iter().position(fits).unwrap_or(MAX_LAYERS - 1)
+}
+
+/// The layer to aim at: the highest that is sent and not above `wanted`, else the lowest that is sent.
+pub fn choose(active: [bool; MAX_LAYERS], wanted: usize) -> Option<usize> {
+    let at_most = active.iter().take(wanted + 1).rposition(|active| *active);
+    at_most.or_else(|| active.iter().position(|active| *active))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SIZES: [Option<(u32, u32)>; 3] = [Some((320, 180)), Some((640, 360)), Some((1280, 720))];
+
+    #[test]
+    fn rids_of_livekit_are_known_and_others_go_by_order() {
+        assert_eq!((index_of_rid("q", 2, 3), index_of_rid("h", 1, 3), index_of_rid("f", 0, 3)), (0, 1, 2));
+        assert_eq!((index_of_rid("hi", 0, 2), index_of_rid("lo", 1, 2)), (1, 0));
+    }
+
+    #[test]
+    fn a_small_seat_gets_a_small_layer() {
+        assert_eq!(index_for_size(&SIZES, (320, 180)), 0);
+        assert_eq!(index_for_size(&SIZES, (340, 190)), 0, "a few pixels more are not worth a layer");
+        assert_eq!(index_for_size(&SIZES, (640, 360)), 1);
+        assert_eq!(index_for_size(&SIZES, (1000, 600)), 2);
+        assert_eq!(index_for_size(&SIZES, (3840, 2160)), 2);
+        assert_eq!(index_for_size(&[None; 3], (10, 10)), 2);
+    }
+
+    #[test]
+    fn what_is_not_sent_is_not_chosen() {
+        assert_eq!(choose([true, true, true], 2), Some(2));
+        assert_eq!(choose([true, true, false], 2), Some(1));
+        assert_eq!(choose([false, false, true], 0), Some(2), "better too good than nothing");
+        assert_eq!(choose([false; 3], 2), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_choice_is_always_active(active: [bool; 3], wanted in 0usize..3) {
+            match choose(active, wanted) {
+                Some(index) => prop_assert!(active[index]),
+                None => prop_assert_eq!(active, [false; 3]),
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The thread that owns the media socket and everything that packets touch.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::BytesMut;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+
+use crate::error::ServiceError;
+use crate::sfu::Sfu;
+use crate::sfu::command::Command;
+
+/// What is asked of the socket's buffers: a few hundred milliseconds of a full room. The system may give less.
+const SOCKET_BUFFER: usize = 4 << 20;
+/// The longest datagram that is read: more than any path carries (RFC 8831 §5 and WebRTC's 1200).
+const MAX_DATAGRAM: usize = 2048;
+/// Datagrams and commands handled before the other side gets its turn.
+const BATCH: usize = 64;
+const WALL_CLOCK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Opens the media socket. It does not block, and its buffers are large.
+pub(crate) fn open_socket(address: SocketAddr) -> Result<std::net::UdpSocket, ServiceError> {
+    let open = || -> io::Result<std::net::UdpSocket> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        // The system's limit may be lower: what it gives is better than its default.
+        let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
+        let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        Ok(socket.into())
+    };
+    open().map_err(|source| ServiceError::Media { address, source })
+}
+
+/// Time since 1970 by the system's clock.
+pub(crate) fn unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// Starts the thread. It ends when all senders of commands are gone.
+pub(crate) fn start(
+    socket: std::net::UdpSocket,
+    sfu: Sfu,
+    commands: mpsc::Receiver<Command>,
+) -> Result<std::thread::JoinHandle<()>, ServiceError> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServiceError::Thread)?;
+    let work = move || {
+        runtime.block_on(async {
+            match UdpSocket::from_std(socket) {
+                Ok(socket) => MediaThread { socket, sfu, unsent: 0 }.run(commands).await,
+                Err(error) => {
+                    log::error!(error:%; "the media socket cannot be watched; nothing is forwarded")
+                }
+            }
+        });
+    };
+    std::thread::Builder::new().name("media".to_string()).spawn(work).map_err(ServiceError::Thread)
+}
+
+struct MediaThread {
+    socket: UdpSocket,
+    sfu: Sfu,
+    /// Datagrams that the socket did not take.
+    unsent: u64,
+}
+
+impl MediaThread {
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut wall_clock_at = Instant::now() + WALL_CLOCK_INTERVAL;
+        loop {
+            let timeout = self.sfu.poll_timeout();
+            let wait = async {
+                match timeout {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                readable = self.socket.readable() => match readable {
+                    Ok(()) => self.receive(),
+                    Err(error) => log::warn!(error:%; "media socket"),
+                },
+                command = commands.recv() => {
+                    let Some(command) = command else { break };
+                    self.handle_command(command);
+                    for _ in 0..BATCH {
+                        let Ok(command) = commands.try_recv() else { break };
+                        self.handle_command(command);
+                    }
+                }
+                () = wait => {}
+            }
+            let now = Instant::now();
+            if now >= wall_clock_at {
+                wall_clock_at = now + WALL_CLOCK_INTERVAL;
+                self.sfu.set_wall_clock(now, unix_time());
+            }
+            if self.sfu.poll_timeout().is_some_and(|at| at <= now) {
+                self.sfu.handle_timeout(now);
+                self.transmit();
+            }
+        }
+        let counters = self.sfu.counters();
+        log::debug!(
+            forwarded = counters.packets_forwarded,
+            resent = counters.packets_resent,
+            unknown = counters.datagrams_unknown,
+            unsent = self.unsent;
+            "media thread ends"
+        );
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        self.sfu.handle_command(Instant::now(), command);
+        self.transmit();
+    }
+
+    fn receive(&mut self) {
+        for _ in 0..BATCH {
+            let mut datagram = BytesMut::with_capacity(MAX_DATAGRAM);
+            match self.socket.try_recv_buf_from(&mut datagram) {
+                Ok((_, from)) => {
+                    self.sfu.handle_datagram(Instant::now(), from, datagram);
+                    self.transmit();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // An ICMP error of an earlier datagram: the terminal is gone, and its timeout says so.
+                Err(error) => log::debug!(error:%; "media socket"),
+            }
+        }
+    }
+
+    fn transmit(&mut self) {
+        while let Some((to, datagram)) = self.sfu.poll_transmit() {
+            if let Err(error) = self.socket.try_send_to(&datagram, to) {
+                // A full socket loses the datagram, as a full network does: waiting would delay everybody.
+                self.unsent += 1;
+                log::trace!(error:%; "a datagram was not sent");
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! What the doors ask of the service and what they are told.
+
+use std::collections::HashMap;
+
+use livekit_protocol::{AddTrackRequest, ClientInfo, SessionDescription, SignalRequest, SignalResponse};
+use rostrum_rtc::names::{AppId, ChannelId, UserId};
+use rostrum_rtc::token::Identity;
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+use utoipa::ToSchema;
+
+use super::SessionKey;
+
+/// How many connections a terminal uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// One to publish (the client offers) and one to subscribe (the service offers).
+    Dual,
+    /// One for both (the client offers).
+    Single,
+}
+
+/// Everything that a terminal says when it joins.
+#[derive(Debug, Clone)]
+pub struct JoinSpec {
+    /// Who it is: its verified token.
+    pub identity: Identity,
+    /// How many connections it uses.
+    pub mode: Mode,
+    /// Whether it wants every track of the channel.
+    pub auto_subscribe: bool,
+    /// What it runs.
+    pub client: ClientInfo,
+    /// Its first offer, where it rides in the join request.
+    pub publisher_offer: Option<SessionDescription>,
+    /// Tracks that it publishes with that offer.
+    pub add_tracks: Vec<AddTrackRequest>,
+    /// Replaces the token's metadata when not empty.
+    pub metadata: String,
+    /// Participant attributes over those of the token.
+    pub attributes: HashMap<String, String>,
+}
+
+/// Why a terminal was not let in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinRefusal {
+    /// The channel has as many terminals as it may.
+    #[error("the channel is full: it has {limit} terminals already; wait until one leaves")]
+    ChannelFull {
+        /// `limits.terminals_per_channel`.
+        limit: usize,
+    },
+    /// There are as many channels as there may be.
+    #[error("the service has {limit} channels already; join one of them or raise limits.channels")]
+    TooManyChannels {
+        /// `limits.channels`.
+        limit: usize,
+    },
+    /// The service stops.
+    #[error("the service is stopping; try again in a moment")]
+    Stopping,
+}
+
+/// What goes to a terminal's socket.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ToSocket {
+    /// A message.
+    Message(Box<SignalResponse>),
+    /// Nothing more comes: close it.
+    Close,
+}
+
+/// What the media thread is asked to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Let a terminal in, or say why not. Messages go to `signals` from now on.
+    Join {
+        /// What it says of itself.
+        spec: Box<JoinSpec>,
+        /// The way to its socket.
+        signals: mpsc::Sender<ToSocket>,
+        /// The answer.
+        reply: oneshot::Sender<Result<SessionKey, JoinRefusal>>,
+    },
+    /// Whether a terminal would be let in.
+    Check {
+        /// Who it is.
+        identity: Box<Identity>,
+        /// The answer.
+        reply: oneshot::Sender<Result<(), JoinRefusal>>,
+    },
+    /// A message came from a terminal.
+    Signal {
+        /// Whose.
+        session: SessionKey,
+        /// The message.
+        request: Box<SignalRequest>,
+    },
+    /// Its socket lives (a WebSocket ping or pong came).
+    Heard {
+        /// Whose.
+        session: SessionKey,
+    },
+    /// Its socket closed.
+    SocketClosed {
+        /// Whose.
+        session: SessionKey,
+    },
+    /// Something for the management API.
+    Manage(Manage),
+    /// Tell everybody to come back later, and let nobody in.
+    Stop {
+        /// Answered when all is told.
+        reply: oneshot::Sender<()>,
+    },
+}
+
+/// What the management API asks.
+#[derive(Debug)]
+pub enum Manage {
+    /// All channels of an application.
+    Channels {
+        /// The application.
+        app: AppId,
+        /// The answer.
+        reply: oneshot::Sender<Vec<ChannelView>>,
+    },
+    /// Mute or unmute tracks of a participant.
+    Mute {
+        /// The application.
+        app: AppId,
+        /// The channel.
+        channel: ChannelId,
+        /// Whose tracks.
+        user: UserId,
+        /// Which.
+        tracks: TrackChoice,
+        /// Mute or unmute.
+        muted: bool,
+        /// The tracks that it was done to.
+        reply: oneshot::Sender<Result<Vec<String>, ManageError>>,
+    },
+    /// Send a participant away.
+    Remove {
+        /// The application.
+        app: AppId,
+        /// The channel.
+        channel: ChannelId,
+        /// Who.
+        user: UserId,
+        /// Done.
+        reply: oneshot::Sender<Result<(), ManageError>>,
+    },
+}
+
+/// Which tracks of a participant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TrackChoice {
+    /// One, by its sid.
+    Sid(String),
+    /// All of a kind.
+    Kind(TrackKind),
+}
+
+/// Why the management API could not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManageError {
+    /// Nobody is there.
+    #[error("there is no such channel now")]
+    NoChannel,
+    /// It is not in the channel.
+    #[error("there is no such participant in the channel")]
+    NoParticipant,
+    /// It publishes no such track.
+    #[error("the participant publishes no such track")]
+    NoTrack,
+}
+
+/// Sound or picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TrackKind {
+    /// Sound.
+    Audio,
+    /// Picture.
+    Video,
+}
+
+/// A channel as the API shows it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ChannelView {
+    /// ChannelId.
+    pub channel: String,
+    /// LiveKit's room sid.
+    pub sid: String,
+    /// When its first terminal came, in seconds since 1970.
+    pub created_at: u64,
+    /// Who is in it.
+    pub participants: Vec<ParticipantView>,
+}
+
+/// A participant as the API shows it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ParticipantView {
+    /// UserId.
+    pub user: String,
+    /// The name that others see.
+    pub name: String,
+    /// LiveKit's participant sid.
+    pub sid: String,
+    /// The hardware terminal, when it is one.
+    pub udid: Option<String>,
+    /// When it joined, in seconds since 1970.
+    pub joined_at: u64,
+    /// Whether its media connection is up.
+    pub connected: bool,
+    /// What it publishes.
+    pub tracks: Vec<TrackView>,
+}
+
+/// A track as the API shows it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct TrackView {
+    /// LiveKit's track sid.
+    pub sid: String,
+    /// Sound or picture.
+    pub kind: TrackKind,
+    /// `camera`, `microphone`, `screen_share`, `screen_share_audio` or `unknown`.
+    pub source: String,
+    /// MIME type of its codec.
+    pub codec: String,
+    /// Whether it is muted.
+    pub muted: bool,
+    /// Width in pixels; 0 for sound.
+    pub width: u32,
+    /// Height in pixels; 0 for sound.
+    pub height: u32,
+    /// Simulcast layers that arrive now, lowest first.
+    pub layers: Vec<String>,
+    /// How many subscribe to it.
+    pub subscribers: usize,
+}

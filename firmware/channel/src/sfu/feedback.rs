@@ -1,0 +1,109 @@
+//! RTCP that needs a decision: key frames, repair, reports.
+
+use std::time::Instant;
+
+use crate::forward::stream::TimeReference;
+use crate::transport::{OutgoingRtcp, Rtcp};
+
+use super::track::{DEFAULT_ROUND_TRIP, MIN_ROUND_TRIP};
+use super::{PeerKey, Sfu, TrackKey, forwarding};
+
+impl Sfu {
+    pub(super) fn handle_feedback(&mut self, now: Instant, peer: PeerKey, rtcp: Rtcp) {
+        match rtcp {
+            Rtcp::Pli { ssrc } | Rtcp::Fir { ssrc } => self.key_frame_wanted(now, peer, ssrc),
+            Rtcp::Nack { ssrc, seqs } => self.resend(now, peer, ssrc, &seqs),
+            Rtcp::ReceiverReport { fraction_lost, round_trip, .. } => {
+                let session = self.peers.get(peer).map(|slot| slot.session);
+                if let Some(session) = session.and_then(|key| self.sessions.get_mut(key)) {
+                    session.quality.lost(f32::from(fraction_lost) / 256.0);
+                    if let Some(round_trip) = round_trip {
+                        session.quality.round_trip(round_trip);
+                    }
+                }
+            }
+            Rtcp::SenderReport { ssrc, ntp_time, rtp_time } => {
+                self.sender_report(now, peer, ssrc, TimeReference { ntp_time, rtp_time });
+            }
+            // What subscribers can receive is not estimated yet: they get what they ask for.
+            Rtcp::Remb { .. } | Rtcp::TransportFeedback(_) | Rtcp::Bye { .. } => {}
+        }
+    }
+
+    fn track_of_sender(&self, peer: PeerKey, ssrc: u32) -> Option<TrackKey> {
+        let senders = &self.peers.get(peer)?.senders;
+        senders.iter().find(|(known, _)| *known == ssrc).map(|(_, track)| *track)
+    }
+
+    /// A subscriber cannot decode.
+    fn key_frame_wanted(&mut self, now: Instant, peer: PeerKey, ssrc: u32) {
+        let Some(track_key) = self.track_of_sender(peer, ssrc) else { return };
+        let Some(track) = self.tracks.get_mut(track_key) else { return };
+        let Some(down) = track.down.iter().find(|down| down.peer == peer) else { return };
+        match down.stream.layer() {
+            Some(layer) => self.request_key_frame(now, track_key, layer),
+            None => self.aim(now, track_key),
+        }
+    }
+
+    /// A subscriber misses packets.
+    fn resend(&mut self, now: Instant, peer: PeerKey, ssrc: u32, seqs: &[u16]) {
+        let Some(track_key) = self.track_of_sender(peer, ssrc) else { return };
+        let round_trip = self.peers.get(peer).and_then(|slot| slot.peer.round_trip());
+        let round_trip = round_trip.unwrap_or(DEFAULT_ROUND_TRIP).max(MIN_ROUND_TRIP);
+        let Some(track) = self.tracks.get_mut(track_key) else { return };
+        let Some(down) = track.down.iter_mut().find(|down| down.peer == peer && down.live) else { return };
+        for seq in seqs {
+            let Some(resend) = down.stream.resend(now, *seq, round_trip) else { continue };
+            let Some(layer) = track.layers[resend.layer].as_ref().filter(|l| l.epoch == resend.epoch) else {
+                continue;
+            };
+            let Some(stored) = layer.history.get(resend.number) else { continue };
+            let rtx_seq = down.rtx_seq;
+            down.rtx_seq = down.rtx_seq.wrapping_add(1);
+            forwarding::send(
+                &mut self.peers,
+                &mut self.scratch,
+                &mut self.counters,
+                now,
+                down,
+                &stored.packet,
+                resend.out,
+                Some(rtx_seq),
+            );
+        }
+        self.touch(peer);
+    }
+
+    /// A publisher says which wall clock time an RTP timestamp is: remembered for switches of layers, and
+    /// passed on in the numbering of each subscriber, so that sound and picture stay in sync.
+    fn sender_report(&mut self, now: Instant, peer: PeerKey, ssrc: u32, reference: TimeReference) {
+        let Some(slot) = self.peers.get(peer) else { return };
+        let of_ssrc = |track: &TrackKey| {
+            let layers = &self.tracks.get(*track)?.layers;
+            let index = layers.iter().position(|l| l.as_ref().is_some_and(|l| l.ssrc == ssrc))?;
+            Some((*track, index))
+        };
+        let Some((track_key, index)) = slot.tracks.iter().find_map(|(_, track)| of_ssrc(track)) else {
+            return;
+        };
+        let Some(track) = self.tracks.get_mut(track_key) else { return };
+        let Some(layer) = track.layers[index].as_mut() else { return };
+        layer.reference = Some(reference);
+        let epoch = layer.epoch;
+        let mut reports = Vec::new();
+        for down in track.down.iter().filter(|down| down.live) {
+            if let Some(rtp_time) = down.stream.map_timestamp(index, epoch, reference.rtp_time) {
+                let report =
+                    OutgoingRtcp::SenderReport { ssrc: down.ssrc, ntp_time: reference.ntp_time, rtp_time };
+                reports.push((down.peer, report));
+            }
+        }
+        for (peer, report) in reports {
+            if let Some(slot) = self.peers.get_mut(peer) {
+                slot.peer.send_rtcp(now, &[report]);
+                self.touch(peer);
+            }
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! Coming and going.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use livekit_protocol::{
+    Codec, DisconnectReason, JoinResponse, LeaveRequest, ParticipantInfo, ParticipantUpdate, Room,
+    RoomUpdate, ServerInfo, SubscriptionPermission, leave_request, participant_info,
+    signal_response::Message,
+};
+use rostrum_rtc::token::{self, Identity};
+use tokio::sync::mpsc;
+
+use super::command::{JoinRefusal, JoinSpec, Mode, ToSocket};
+use super::quality::QualityMeter;
+use super::session::{Peers, Session};
+use super::{Channel, PROTOCOL_VERSION, SessionKey, Sfu};
+
+/// Clients ping this often and give up after [`PING_TIMEOUT_S`] without an answer.
+const PING_INTERVAL_S: i32 = 5;
+const PING_TIMEOUT_S: i32 = 15;
+/// How long a refreshed token is valid, and how often a new one is sent.
+const REFRESH_TTL: Duration = Duration::from_secs(10 * 60);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(5 * 60);
+
+impl Sfu {
+    pub(super) fn join(
+        &mut self,
+        now: Instant,
+        spec: JoinSpec,
+        signals: mpsc::Sender<ToSocket>,
+    ) -> Result<SessionKey, JoinRefusal> {
+        let channel_key = (spec.identity.app.clone(), spec.identity.channel.clone());
+        self.check_room(&spec.identity)?;
+        self.replace_former(now, &spec.identity);
+
+        let key = self.insert_session(now, &spec, signals);
+        if !self.channels.contains_key(&channel_key) {
+            let sid = self.new_sid("RM_");
+            let created_unix_ms = self.unix_ms(now);
+            let channel = Channel { sid, created_unix_ms, sessions: Vec::new(), speakers_at: now };
+            self.channels.insert(channel_key.clone(), channel);
+        }
+        if let Some(channel) = self.channels.get_mut(&channel_key) {
+            channel.sessions.push(key);
+        }
+        log::info!(channel:% = channel_key.1, user:% = spec.identity.user; "joined");
+        self.send_join(now, key);
+        self.send_refreshed_token(now, key);
+        self.tell_others(key, None);
+        self.tell_room(key);
+        self.start_media(now, key, spec);
+        Ok(key)
+    }
+
+    /// Whether there is room, not counting those that the newcomer replaces.
+    pub(super) fn check_room(&self, identity: &Identity) -> Result<(), JoinRefusal> {
+        if self.stopping {
+            return Err(JoinRefusal::Stopping);
+        }
+        let channel_key = (identity.app.clone(), identity.channel.clone());
+        let limits = &self.config.limits;
+        match self.channels.get(&channel_key) {
+            Some(channel) => {
+                let stay = channel.sessions.iter().filter(|key| !self.is_former(**key, identity)).count();
+                if stay >= limits.terminals_per_channel {
+                    return Err(JoinRefusal::ChannelFull { limit: limits.terminals_per_channel });
+                }
+            }
+            None if self.channels.len() >= limits.channels => {
+                return Err(JoinRefusal::TooManyChannels { limit: limits.channels });
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Whether a session is the newcomer's former self: the same UserId, or the same hardware terminal.
+    fn is_former(&self, key: SessionKey, identity: &Identity) -> bool {
+        self.sessions.get(key).is_some_and(|session| {
+            let udid = &identity.udid;
+            *session.user() == identity.user || udid.is_some() && session.identity.udid == *udid
+        })
+    }
+
+    fn replace_former(&mut self, now: Instant, identity: &Identity) {
+        let channel_key = (identity.app.clone(), identity.channel.clone());
+        let sessions = self.channels.get(&channel_key).map(|c| c.sessions.clone()).unwrap_or_default();
+        let former: Vec<SessionKey> =
+            sessions.into_iter().filter(|key| self.is_former(*key, identity)).collect();
+        for former in former {
+            self.send_leave(former, DisconnectReason::DuplicateIdentity, leave_request::Action::Disconnect);
+            self.remove_session(now, former, DisconnectReason::DuplicateIdentity);
+        }
+    }
+
+    fn insert_session(
+        &mut self,
+        now: Instant,
+        spec: &JoinSpec,
+        signals: mpsc::Sender<ToSocket>,
+    ) -> SessionKey {
+        let sid = self.new_sid("PA_");
+        let identity = spec.identity.clone();
+        let mut attributes = identity.attributes.clone();
+        attributes.extend(spec.attributes.clone());
+        // The terminal's identity is the token's word, not the client's.
+        match &identity.udid {
+            Some(udid) => attributes.insert(token::UDID_ATTRIBUTE.to_string(), udid.clone()),
+            None => attributes.remove(token::UDID_ATTRIBUTE),
+        };
+        attributes.retain(|_, value| !value.is_empty());
+        let joined_unix_ms = self.unix_ms(now);
+        let key = self.sessions.insert(Session {
+            sid,
+            name: identity.name.as_ref().map(ToString::to_string).unwrap_or_default(),
+            metadata: if spec.metadata.is_empty() {
+                identity.metadata.clone()
+            } else {
+                spec.metadata.clone()
+            },
+            attributes,
+            identity,
+            client: spec.client.clone(),
+            peers: Peers::Single { peer: slotmap::Key::null() },
+            signals,
+            state: participant_info::State::Joined,
+            version: 1,
+            joined_unix_ms,
+            auto_subscribe: spec.auto_subscribe,
+            tracks: Vec::new(),
+            declined: HashSet::new(),
+            permission: SubscriptionPermission { all_participants: true, track_permissions: Vec::new() },
+            stuck: false,
+            socket_closed: None,
+            last_heard: now,
+            refresh_at: now,
+            sections_asked: false,
+            quality: QualityMeter::default(),
+        });
+        let peers = match spec.mode {
+            Mode::Single => Peers::Single { peer: self.new_peer(now, key) },
+            Mode::Dual => {
+                Peers::Dual { publisher: self.new_peer(now, key), subscriber: self.new_peer(now, key) }
+            }
+        };
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.peers = peers;
+        }
+        key
+    }
+
+    /// Sets off negotiation: the client's offer is answered, or ours is made.
+    fn start_media(&mut self, now: Instant, key: SessionKey, spec: JoinSpec) {
+        for request in spec.add_tracks {
+            self.add_track(now, key, request);
+        }
+        self.subscribe_to_all(now, key);
+        if spec.mode == Mode::Dual
+            && let Some(session) = self.sessions.get(key)
+            && let Some(slot) = self.peers.get_mut(session.peers.subscriber())
+        {
+            slot.peer.enable_data_channels();
+        }
+        if let Some(offer) = spec.publisher_offer {
+            self.client_offer(now, key, offer);
+        }
+        self.to_negotiate.insert(key);
+    }
+
+    fn room(&self, key: SessionKey) -> Option<Room> {
+        let session = self.sessions.get(key)?;
+        let channel = self.channels.get(&Self::channel_key(session))?;
+        let count = |f: &dyn Fn(&Session) -> bool| {
+            channel.sessions.iter().filter_map(|key| self.sessions.get(*key)).filter(|s| f(s)).count() as u32
+        };
+        Some(Room {
+            sid: channel.sid.clone(),
+            name: session.channel().to_string(),
+            max_participants: self.config.limits.terminals_per_channel as u32,
+            creation_time: (channel.created_unix_ms / 1000) as i64,
+            creation_time_ms: channel.created_unix_ms as i64,
+            num_participants: count(&|s| !s.identity.grants.hidden),
+            num_publishers: count(&|s| !s.tracks.is_empty()),
+            ..Default::default()
+        })
+    }
+
+    #[allow(deprecated)] // `server_version` is read by older clients.
+    fn send_join(&mut self, now: Instant, key: SessionKey) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let others = self.others(key);
+        let visible =
+            |other: &SessionKey| self.sessions.get(*other).is_some_and(|s| !s.identity.grants.hidden);
+        let version = env!("CARGO_PKG_VERSION").to_string();
+        let dual = session.peers.mode() == Mode::Dual;
+        let join = JoinResponse {
+            room: self.room(key),
+            participant: self.participant_info(key),
+            other_participants: others
+                .into_iter()
+                .filter(visible)
+                .filter_map(|other| self.participant_info(other))
+                .collect(),
+            server_version: version.clone(),
+            subscriber_primary: dual && session.identity.grants.may_subscribe(),
+            fast_publish: session.identity.grants.may_publish(),
+            ping_interval: PING_INTERVAL_S,
+            ping_timeout: PING_TIMEOUT_S,
+            server_info: Some(ServerInfo {
+                version,
+                protocol: PROTOCOL_VERSION,
+                node_id: "channeld".to_string(),
+                ..Default::default()
+            }),
+            enabled_publish_codecs: [
+                "audio/opus",
+                "audio/red",
+                "video/H264",
+                "video/VP8",
+                "video/VP9",
+                "video/AV1",
+            ]
+            .map(|mime| Codec { mime: mime.to_string(), fmtp_line: String::new() })
+            .to_vec(),
+            ..Default::default()
+        };
+        self.heard(now, key);
+        self.send(key, Message::Join(join));
+    }
+
+    /// Sends a token with which the participant can come back later.
+    pub(super) fn send_refreshed_token(&mut self, now: Instant, key: SessionKey) {
+        let unix = self.unix_ms(now) / 1000;
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.refresh_at = now + REFRESH_INTERVAL;
+        let app_key = self.config.apps.iter().find(|app| app.id == *session.app()).map(|app| &app.key);
+        if let Some(app_key) = app_key
+            && let Ok(token) = token::refresh_jwt(app_key, &session.identity, unix, REFRESH_TTL)
+        {
+            session.send(Message::RefreshToken(token));
+        }
+    }
+
+    pub(super) fn send_leave(
+        &mut self,
+        key: SessionKey,
+        reason: DisconnectReason,
+        action: leave_request::Action,
+    ) {
+        let leave = LeaveRequest {
+            can_reconnect: action != leave_request::Action::Disconnect,
+            reason: reason.into(),
+            action: action.into(),
+            ..Default::default()
+        };
+        self.send(key, Message::Leave(leave));
+    }
+
+    /// A participant with its tracks, as others are told.
+    pub(super) fn participant_info(&self, key: SessionKey) -> Option<ParticipantInfo> {
+        let session = self.sessions.get(key)?;
+        let tracks = session.tracks.iter().filter_map(|track| self.tracks.get(*track));
+        let tracks = tracks.filter(|track| track.mid.is_some()).map(|track| track.info.clone()).collect();
+        Some(ParticipantInfo { tracks, ..session.info() })
+    }
+
+    /// Something about a participant changed: tells the others and itself.
+    pub(super) fn tell_changed(&mut self, key: SessionKey) {
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.version += 1;
+        }
+        let Some(info) = self.participant_info(key) else { return };
+        self.send(key, Message::Update(ParticipantUpdate { participants: vec![info.clone()] }));
+        self.tell_others(key, Some(info));
+    }
+
+    /// Tells the others about a participant.
+    fn tell_others(&mut self, key: SessionKey, info: Option<ParticipantInfo>) {
+        if self.sessions.get(key).is_none_or(|session| session.identity.grants.hidden) {
+            return;
+        }
+        let Some(info) = info.or_else(|| self.participant_info(key)) else { return };
+        for other in self.others(key) {
+            self.send(other, Message::Update(ParticipantUpdate { participants: vec![info.clone()] }));
+        }
+    }
+
+    /// Tells everybody else in the channel how many are in it.
+    fn tell_room(&mut self, key: SessionKey) {
+        let Some(room) = self.room(key) else { return };
+        for other in self.others(key) {
+            self.send(other, Message::RoomUpdate(RoomUpdate { room: Some(room.clone()) }));
+        }
+    }
+
+    /// Takes a participant out of its channel and closes its connections and its socket.
+    pub(super) fn remove_session(&mut self, now: Instant, key: SessionKey, reason: DisconnectReason) {
+        if !self.sessions.contains_key(key) {
+            return;
+        }
+        for track in self.sessions.get(key).map(|s| s.tracks.clone()).unwrap_or_default() {
+            self.drop_track(now, track);
+        }
+        self.unsubscribe_from_all(now, key);
+        let others = self.others(key);
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.state = participant_info::State::Disconnected;
+            session.version += 1;
+        }
+        let info = self
+            .participant_info(key)
+            .map(|info| ParticipantInfo { disconnect_reason: reason.into(), ..info });
+        self.tell_others(key, info);
+
+        let Some(session) = self.sessions.remove(key) else { return };
+        log::info!(channel:% = session.channel(), user:% = session.user(), reason = reason.as_str_name(); "left");
+        // A full queue is closed by dropping it.
+        let _ = session.signals.try_send(ToSocket::Close);
+        for peer in session.peers.all() {
+            self.remove_peer(now, peer);
+        }
+        let channel_key = Self::channel_key(&session);
+        if let Some(channel) = self.channels.get_mut(&channel_key) {
+            channel.sessions.retain(|other| *other != key);
+            if channel.sessions.is_empty() {
+                self.channels.remove(&channel_key);
+                log::info!(channel:% = channel_key.1; "empty");
+            }
+        }
+        if let Some(other) = others.first() {
+            let room = self.room(*other);
+            for other in others {
+                self.send(other, Message::RoomUpdate(RoomUpdate { room: room.clone() }));
+            }
+        }
+    }
+
+    fn remove_peer(&mut self, now: Instant, key: super::PeerKey) {
+        if let Some(mut slot) = self.peers.remove(key) {
+            slot.peer.close(now);
+            while let Some(transmit) = slot.peer.poll_transmit() {
+                self.transmits.push_back(transmit);
+            }
+        }
+        self.demux.remove(key);
+    }
+}

@@ -1,0 +1,144 @@
+//! What is done from time to time: key frames still missing, speakers, connection quality, and who is gone.
+
+use std::time::{Duration, Instant};
+
+use livekit_protocol::{
+    ConnectionQualityInfo, ConnectionQualityUpdate, DisconnectReason, SpeakerInfo, SpeakersChanged,
+    leave_request, signal_response::Message,
+};
+
+use super::{ChannelKey, SessionKey, Sfu, TrackKey, quality, speakers};
+
+/// How often [`Sfu::tick`] runs while somebody is there.
+pub(super) const INTERVAL: Duration = Duration::from_millis(100);
+/// How often connection quality is looked at.
+pub(super) const QUALITY_INTERVAL: Duration = Duration::from_secs(2);
+
+impl Sfu {
+    pub(super) fn tick(&mut self, now: Instant) {
+        self.drop_the_gone(now);
+        for key in self.tracks.keys().collect::<Vec<TrackKey>>() {
+            self.aim(now, key);
+            self.flush_key_requests(now, key);
+            self.update_dynacast(now, key);
+        }
+        let due = |(_, channel): &(&ChannelKey, &super::Channel)| channel.speakers_at <= now;
+        let channels: Vec<ChannelKey> =
+            self.channels.iter().filter(due).map(|(key, _)| key.clone()).collect();
+        for channel in channels {
+            self.tell_speakers(now, &channel);
+        }
+        if self.quality_at <= now {
+            self.quality_at = now + QUALITY_INTERVAL;
+            self.tell_quality(now);
+        }
+        let refresh = |(_, session): &(SessionKey, &super::Session)| session.refresh_at <= now;
+        for key in self.sessions.iter().filter(refresh).map(|(key, _)| key).collect::<Vec<_>>() {
+            self.send_refreshed_token(now, key);
+        }
+    }
+
+    /// Ends the stay of participants whose socket closed, that are silent, or that do not read.
+    fn drop_the_gone(&mut self, now: Instant) {
+        let timeouts = &self.config.timeouts;
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let mut gone = Vec::new();
+        for (key, session) in &self.sessions {
+            if session.socket_closed.is_some_and(|at| since(at) >= timeouts.socket_closed()) {
+                gone.push((key, DisconnectReason::SignalClose));
+            } else if since(session.last_heard) >= timeouts.silent() {
+                gone.push((key, DisconnectReason::ConnectionTimeout));
+            } else if session.stuck {
+                gone.push((key, DisconnectReason::SignalClose));
+            }
+        }
+        for (key, reason) in gone {
+            self.send_leave(key, reason, leave_request::Action::Reconnect);
+            self.remove_session(now, key, reason);
+        }
+    }
+
+    /// Sends requests for key frames that had to wait.
+    fn flush_key_requests(&mut self, now: Instant, key: TrackKey) {
+        let Some(track) = self.tracks.get_mut(key) else { return };
+        let peer = track.peer;
+        let due: Vec<u32> = track
+            .layers
+            .iter_mut()
+            .flatten()
+            .filter_map(|layer| layer.key_requests.due(now).then_some(layer.ssrc))
+            .collect();
+        for ssrc in due {
+            self.send_pli(now, peer, ssrc);
+        }
+    }
+
+    fn tell_speakers(&mut self, now: Instant, key: &ChannelKey) {
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        channel.speakers_at = now + speakers::INTERVAL;
+        let sessions = channel.sessions.clone();
+        let mut changes = Vec::new();
+        for session in sessions.iter().filter_map(|key| self.sessions.get(*key)) {
+            let mut changed = false;
+            let mut level = speakers::Level::default();
+            for track in &session.tracks {
+                let Some(track) = self.tracks.get_mut(*track).filter(|track| !track.is_video()) else {
+                    continue;
+                };
+                changed |= track.meter.changed().is_some();
+                if track.meter.level().value() > level.value() {
+                    level = track.meter.level();
+                }
+            }
+            if changed {
+                changes.push(SpeakerInfo {
+                    sid: session.sid.clone(),
+                    level: level.value(),
+                    active: level.is_speaking(),
+                });
+            }
+        }
+        if changes.is_empty() {
+            return;
+        }
+        for session in sessions {
+            self.send(session, Message::SpeakersChanged(SpeakersChanged { speakers: changes.clone() }));
+        }
+    }
+
+    /// Tells everybody whose connection got better or worse.
+    fn tell_quality(&mut self, _now: Instant) {
+        for track in self.tracks.values_mut() {
+            let losses = track.layers.iter_mut().flatten().filter_map(super::track::Layer::take_loss);
+            let worst = losses.fold(0.0, f32::max);
+            if let Some(owner) = self.sessions.get_mut(track.owner) {
+                owner.quality.lost(worst);
+            }
+        }
+        let mut changes: Vec<(ChannelKey, ConnectionQualityInfo)> = Vec::new();
+        for session in self.sessions.values_mut() {
+            let peers: Vec<_> = session.peers.all().filter_map(|peer| self.peers.get(peer)).collect();
+            let connected = peers.iter().any(|slot| slot.connected);
+            if !connected && session.quality.told().is_none() {
+                continue;
+            }
+            if let Some(quality) = session.quality.changed(connected) {
+                changes.push((
+                    Self::channel_key(session),
+                    ConnectionQualityInfo {
+                        participant_sid: session.sid.clone(),
+                        quality: quality.into(),
+                        score: quality::score(quality),
+                    },
+                ));
+            }
+        }
+        for (channel, info) in changes {
+            let sessions = self.channels.get(&channel).map(|c| c.sessions.clone()).unwrap_or_default();
+            for session in sessions {
+                let update = ConnectionQualityUpdate { updates: vec![info.clone()] };
+                self.send(session, Message::ConnectionQuality(update));
+            }
+        }
+    }
+}
