@@ -98,7 +98,7 @@ fn a_certificate_that_was_not_announced_is_refused() {
         on_b.iter().any(|e| matches!(e, PeerEvent::Failed(why) if why.contains("certificate"))),
         "{on_b:?}"
     );
-    assert!(!b.srtp.is_some());
+    assert!(b.srtp.is_none());
 }
 
 #[test]

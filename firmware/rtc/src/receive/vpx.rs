@@ -57,8 +57,8 @@ pub(crate) fn vp9(payload: &Bytes) -> Option<(Place, Bytes)> {
     }
     let mut data = payload.clone();
     data.advance(at);
-    let starts = begins && spatial == 0;
-    Some((Place { starts, key: starts && !inter }, data))
+    // A picture that is not a key picture may consist of its highest spatial layer alone (K-SVC).
+    Some((Place { starts: begins, key: begins && spatial == 0 && !inter }, data))
 }
 
 /// The scalability structure (RFC 9628 §4.2.1).
@@ -105,6 +105,14 @@ mod tests {
         let (place, data) = vp9(&payload).unwrap();
         assert_eq!(place, Place { starts: true, key: true });
         assert_eq!(&data[..], &[0x82, 0x49]);
+    }
+
+    #[test]
+    fn a_vp9_picture_of_its_highest_layer_alone_starts_but_is_no_key_picture() {
+        // I, P, L, B; 7-bit picture id; spatial layer 2, inter-layer dependency; TL0PICIDX.
+        let (place, data) = vp9(&Bytes::from_static(&[0xe8, 0x05, 0x05, 0x07, 0x86])).unwrap();
+        assert_eq!(place, Place { starts: true, key: false });
+        assert_eq!(&data[..], &[0x86]);
     }
 
     proptest! {

@@ -97,6 +97,17 @@ pub(crate) fn payloads(section: &Section) -> HashMap<u8, PayloadCodec> {
     out
 }
 
+/// The payload types, of media and of its repair, with which we send `codec` in a section that was agreed on.
+pub(crate) fn sending(section: &Section, wanted: Codec) -> Option<(u8, Option<u8>)> {
+    let fits = |map: &&RtpMap| {
+        let baseline = map.parameters.contains("packetization-mode=1") && map.parameters.contains("=42e0");
+        codec(map) == Some(wanted) && (wanted != Codec::H264 || baseline)
+    };
+    let media = section.maps.iter().find(fits)?.payload_type;
+    let repair = section.maps.iter().find(|map| repaired(map) == Some(media));
+    Some((media, repair.map(|map| map.payload_type)))
+}
+
 /// The payload type that a repair format repairs.
 pub(super) fn repaired(map: &RtpMap) -> Option<u8> {
     if !map.name.eq_ignore_ascii_case("rtx") {

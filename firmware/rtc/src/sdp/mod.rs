@@ -3,7 +3,7 @@
 mod codecs;
 mod write;
 
-pub(crate) use codecs::{ExtensionMap, PayloadCodec, payloads};
+pub(crate) use codecs::{ExtensionMap, PayloadCodec, payloads, sending};
 pub(crate) use write::{LocalSection, SectionKind, Transport, answer, offer};
 
 /// Longest description that is read.

@@ -52,6 +52,8 @@ fn our_offer_reads_as_it_was_meant() {
     assert_eq!(parsed.sections[4].direction, Direction::Inactive);
     assert_eq!(payloads(&parsed.sections[1])[&125], PayloadCodec::Media(Codec::H264));
     assert_eq!(payloads(&parsed.sections[1])[&107], PayloadCodec::Repair(125));
+    assert_eq!(sending(&parsed.sections[1], Codec::H264), Some((125, Some(107))));
+    assert_eq!(parsed.sections[1].maps.len(), parsed.sections[3].maps.len(), "all codecs, for pion's sake");
     let ids = ExtensionMap::new(&parsed.sections[1]).0;
     assert_eq!((ids.mid, ids.rid, ids.repaired_rid, ids.transport_cc), (4, 10, 11, 3));
 }

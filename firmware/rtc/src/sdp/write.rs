@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     Description, Direction, MediaKind, Section, Setup,
-    codecs::{self, H264_BASELINE, OFFERED_EXTENSIONS, OPUS, RECEIVED_VIDEO},
+    codecs::{self, H264_BASELINE, OFFERED_EXTENSIONS, OPUS, Offered, RECEIVED_VIDEO},
 };
 use crate::Rid;
 
@@ -85,17 +85,24 @@ pub(crate) fn offer(transport: &Transport, sections: &[LocalSection]) -> String 
 }
 
 fn formats(kind: &SectionKind, media: MediaKind) -> String {
-    match (kind, media) {
-        (SectionKind::SendVideo { .. }, _) => {
-            format!("{} {}", H264_BASELINE.payload_type, H264_BASELINE.repair)
-        }
-        (_, MediaKind::Video) => {
-            let pairs = RECEIVED_VIDEO.iter().map(|c| format!("{} {}", c.payload_type, c.repair));
+    match media {
+        MediaKind::Video => {
+            let pairs = video(kind).into_iter().map(|c| format!("{} {}", c.payload_type, c.repair));
             pairs.collect::<Vec<_>>().join(" ")
         }
-        (_, MediaKind::Audio) => OPUS.to_string(),
-        _ => "webrtc-datachannel".to_owned(),
+        MediaKind::Audio => OPUS.to_string(),
+        MediaKind::Application | MediaKind::Other => "webrtc-datachannel".to_owned(),
     }
+}
+
+/// The codecs of a video section. Pion, within LiveKit's server, takes the codecs of the first video section for all of
+/// a connection: so even the section of our camera, which is H.264, names all, in another order.
+fn video(kind: &SectionKind) -> Vec<&'static Offered> {
+    let mut codecs: Vec<&Offered> = RECEIVED_VIDEO.iter().collect();
+    if matches!(kind, SectionKind::SendVideo { .. }) {
+        codecs.sort_by_key(|c| c.payload_type != H264_BASELINE.payload_type);
+    }
+    codecs
 }
 
 fn codec_lines(out: &mut String, kind: &SectionKind, media: MediaKind) {
@@ -109,11 +116,7 @@ fn codec_lines(out: &mut String, kind: &SectionKind, media: MediaKind) {
         line(out, format_args!("a=rtcp-fb:{OPUS} transport-cc"));
         return;
     }
-    let codecs = match kind {
-        SectionKind::SendVideo { .. } => std::slice::from_ref(&H264_BASELINE),
-        _ => &RECEIVED_VIDEO[..],
-    };
-    for codec in codecs {
+    for codec in video(kind) {
         let payload_type = codec.payload_type;
         line(out, format_args!("a=rtpmap:{payload_type} {}", codec.name));
         for feedback in ["goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"] {

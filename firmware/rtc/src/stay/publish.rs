@@ -22,7 +22,7 @@ use crate::{
     AudioPlan, Codec, Event, Rid, TrackKind, VideoPlan,
     clock::Clock,
     peer::Peer,
-    sdp::{self, Description, ExtensionMap, PayloadCodec, SectionKind},
+    sdp::{self, Description, ExtensionMap, SectionKind},
     send::{
         estimator::{Estimator, FLOOR_BPS},
         feedback, h264,
@@ -198,16 +198,10 @@ impl Publisher {
     pub(super) fn set_answer(&mut self, answer: &Description, random: &mut impl Rng) {
         for section in &answer.sections {
             let ids = ExtensionMap::new(section).0;
-            let payloads = sdp::payloads(section);
-            let of =
-                |codec| payloads.iter().find(|(_, p)| **p == PayloadCodec::Media(codec)).map(|(pt, _)| *pt);
-            let repair_of = |original| {
-                payloads.iter().find(|(_, p)| **p == PayloadCodec::Repair(original)).map(|(pt, _)| *pt)
-            };
             let mid = Bytes::copy_from_slice(section.mid.as_bytes());
             let open = !section.refused && section.direction.receives();
             if let Some(audio) = self.audio.as_mut().filter(|a| a.mid == section.mid && a.stream.is_none())
-                && let Some(payload_type) = of(Codec::Opus).filter(|_| open)
+                && let Some((payload_type, _)) = sdp::sending(section, Codec::Opus).filter(|_| open)
             {
                 // Without transport-wide numbers: LiveKit does not report them for audio.
                 let extensions = crate::send::stream::ExtensionIds { transport_cc: 0, ..ids };
@@ -223,9 +217,9 @@ impl Publisher {
                 audio.stream = Some(Stream::new(config, random.random()));
             }
             if let Some(video) = self.video.as_mut().filter(|v| v.mid == section.mid)
-                && let Some(payload_type) = of(Codec::H264).filter(|_| open)
+                && let Some((payload_type, repair)) = sdp::sending(section, Codec::H264).filter(|_| open)
             {
-                video.agree(&mid, payload_type, repair_of(payload_type), ids, random);
+                video.agree(&mid, payload_type, repair, ids, random);
             }
         }
     }
