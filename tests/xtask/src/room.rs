@@ -107,7 +107,7 @@ impl Service {
     /// # Errors
     /// When the service refuses.
     pub fn token(&self, channel: &str, user: &str, udid: Option<&str>) -> anyhow::Result<String> {
-        let mut body = json!({"channel": channel, "user": user, "ttl_seconds": 86_400});
+        let mut body = json!({"channel": channel, "user": user, "ttl": 86_400});
         if let Some(udid) = udid {
             body["udid"] = json!(udid);
         }
