@@ -49,6 +49,8 @@ pub struct CaptureMeters {
 /// Frames that are dropped after an unmute: what the delay lines of the voice chain still hold was heard
 /// in a muted room.
 const FORGET_FRAMES: u8 = 2;
+/// Frames over which the voice then fades in: the canceller's comfort noise still has the muted room's colour.
+const FADE_FRAMES: u8 = 8;
 
 /// The chain: echo canceller, mean of the microphones, noise suppression, gain, Opus; in music mode Opus alone.
 pub struct CaptureChain {
@@ -56,6 +58,7 @@ pub struct CaptureChain {
     mode: Mode,
     muted: bool,
     forget: u8,
+    fade: u8,
     voice: Voice,
     voice_encoder: PacketEncoder,
     music_encoder: PacketEncoder,
@@ -67,7 +70,7 @@ impl CaptureChain {
     ///
     /// # Errors
     /// [`AudioError::Rate`] unless the array gives 48 kHz, [`AudioError::Microphones`],
-    /// [`AudioError::Opus`] for a bit rate that Opus does not know.
+    /// [`AudioError::Bitrate`], [`AudioError::Opus`].
     pub fn new(array: &ArrayFormat, options: VoiceOptions) -> Result<Self, AudioError> {
         if array.rate_hz != RATE_HZ {
             return Err(AudioError::Rate { rate_hz: array.rate_hz });
@@ -77,6 +80,7 @@ impl CaptureChain {
             mode: Mode::Voice,
             muted: false,
             forget: 0,
+            fade: 0,
             voice: Voice::new(array.channels(), &options)?,
             voice_encoder: PacketEncoder::voice(&options)?,
             music_encoder: PacketEncoder::music(&options)?,
@@ -106,11 +110,13 @@ impl CaptureChain {
         self.voice_encoder.clear();
         self.music_encoder.clear();
         self.forget = FORGET_FRAMES;
+        self.fade = FADE_FRAMES;
         self.meters.level_dbov = None;
     }
 
     /// What the speaker will play next: 480 samples, mono ([`crate::PlayOut::reference`]). Called once for each
-    /// period that is played, before the microphones can hear it. Other sizes are left out.
+    /// period that is played, before the microphones can hear it; a speaker that is not heard of for 100 ms
+    /// counts as silent. Other sizes are left out.
     pub fn playback(&mut self, far: &[f32]) {
         if self.mode == Mode::Voice
             && let Ok(far) = <&[f32; FRAME]>::try_from(far)
@@ -152,8 +158,12 @@ impl CaptureChain {
                     self.forget -= 1;
                     return false;
                 }
+                let from = 1.0 - f32::from(self.fade) / f32::from(FADE_FRAMES);
+                let step = if self.fade > 0 { 1.0 / f32::from(FADE_FRAMES) / FRAME as f32 } else { 0.0 };
+                self.fade = self.fade.saturating_sub(1);
                 self.meters.level_dbov = Some(dbov(voice));
-                self.voice_encoder.add(voice.iter().copied())
+                let faded = voice.iter().enumerate().map(|(i, sample)| sample * (from + step * i as f32));
+                self.voice_encoder.add(faded)
             }
             Mode::Music => {
                 if self.muted {
@@ -177,7 +187,7 @@ impl CaptureChain {
     /// what the canceller and the noise suppressor hold back.
     pub fn delay(&self) -> Duration {
         match self.mode {
-            Mode::Voice => Duration::from_millis(10),
+            Mode::Voice => self.voice.delay(),
             Mode::Music => Duration::ZERO,
         }
     }
@@ -196,5 +206,109 @@ impl CaptureChain {
     pub fn meters(&self) -> CaptureMeters {
         let (echo_removed_db, echo_delay_ms) = self.voice.echo_statistics();
         CaptureMeters { echo_removed_db, echo_delay_ms, ..self.meters }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use rostrum_hal::microphone::Position;
+
+    fn chain(microphones: usize) -> CaptureChain {
+        let geometry = vec![Position::default(); microphones];
+        let array = ArrayFormat { rate_hz: RATE_HZ, period_frames: FRAME, geometry };
+        CaptureChain::new(&array, VoiceOptions::default()).unwrap()
+    }
+
+    /// Frame `n` of something loud on `microphones`, different on each.
+    fn loud(n: usize, microphones: usize) -> Vec<f32> {
+        let tone = |i: usize| {
+            ((n * FRAME + i / microphones) as f32 * (0.05 + 0.01 * (i % microphones) as f32)).sin()
+        };
+        (0..FRAME * microphones).map(|i| tone(i) * 0.9).collect()
+    }
+
+    #[test]
+    fn in_music_mode_the_encoder_gets_what_the_microphones_gave_bit_by_bit() {
+        for (microphones, left, right) in [(1, 0, 0), (2, 0, 1), (4, 0, 3)] {
+            let mut chain = chain(microphones);
+            chain.set_mode(Mode::Music);
+            for n in 0..10 {
+                chain.playback(&[0.5; FRAME]);
+                let given = [loud(2 * n, microphones), loud(2 * n + 1, microphones)];
+                assert!(!chain.advance(&given[0]));
+                assert!(chain.advance(&given[1]));
+                let expected: Vec<u32> = given
+                    .concat()
+                    .chunks_exact(microphones)
+                    .flat_map(|samples| [samples[left].to_bits(), samples[right].to_bits()])
+                    .collect();
+                let got: Vec<u32> = chain.music_encoder.pending.iter().map(|s| s.to_bits()).collect();
+                assert_eq!(got, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn in_voice_mode_the_encoder_gets_something_else() {
+        let mut chain = chain(1);
+        chain.advance(&loud(0, 1));
+        assert_ne!(chain.voice_encoder.pending, loud(0, 1));
+    }
+
+    #[test]
+    fn a_muted_chain_gives_no_packet_and_feeds_the_encoder_nothing() {
+        for mode in [Mode::Voice, Mode::Music] {
+            let mut chain = chain(2);
+            chain.set_mode(mode);
+            // Half a packet is under way when the room is muted.
+            chain.process(&loud(0, 2));
+            chain.set_muted(true);
+            for n in 1..100 {
+                assert_eq!(chain.process(&loud(n, 2)), None);
+                assert!(chain.voice_encoder.pending.is_empty() && chain.music_encoder.pending.is_empty());
+                assert_eq!(chain.level_dbov(), SILENCE);
+            }
+            assert_eq!(chain.meters().packets, 0);
+        }
+    }
+
+    #[test]
+    fn nothing_heard_while_muted_comes_out_after_the_unmute() {
+        for mode in [Mode::Voice, Mode::Music] {
+            let mut chain = chain(1);
+            chain.set_mode(mode);
+            chain.set_muted(true);
+            for n in 0..100 {
+                chain.process(&loud(n, 1));
+            }
+            chain.set_muted(false);
+            let mut packets = 0;
+            for _ in 0..50 {
+                let complete = chain.advance(&[0.0; FRAME]);
+                let encoder =
+                    if mode == Mode::Voice { &mut chain.voice_encoder } else { &mut chain.music_encoder };
+                let loudest = encoder.pending.iter().fold(0.0_f32, |peak, s| peak.max(s.abs()));
+                assert!(loudest < 0.005, "{mode:?}: {loudest} of 0.9 after {packets} packets");
+                packets += u32::from(complete);
+            }
+            assert!(packets >= 24);
+        }
+    }
+
+    #[test]
+    fn an_array_that_does_not_fit_is_refused_with_the_fix() {
+        let array = ArrayFormat { rate_hz: 16_000, period_frames: 160, geometry: vec![Position::default()] };
+        let error = CaptureChain::new(&array, VoiceOptions::default()).err().unwrap();
+        assert!(error.to_string().contains("set 48000 Hz"));
+        let none = ArrayFormat { rate_hz: RATE_HZ, period_frames: FRAME, geometry: vec![] };
+        assert!(matches!(
+            CaptureChain::new(&none, VoiceOptions::default()),
+            Err(AudioError::Microphones { channels: 0, .. })
+        ));
+        let one = ArrayFormat { geometry: vec![Position::default()], ..none };
+        let silly = VoiceOptions { bitrate_bps: 1, ..VoiceOptions::default() };
+        assert!(matches!(CaptureChain::new(&one, silly), Err(AudioError::Bitrate { bitrate_bps: 1 })));
     }
 }

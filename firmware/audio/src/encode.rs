@@ -7,6 +7,9 @@ use opusic_c::{Application, Bitrate, Channels, Encoder, InbandFec, SampleRate, S
 /// Opus needs no more for 20 ms at any rate (RFC 6716 §3.4: a frame has at most 1275 bytes).
 const MAX_OPUS: usize = 1276;
 
+/// RFC 6716 §2.1.1.
+const BITRATES: std::ops::RangeInclusive<u32> = 6_000..=510_000;
+
 /// Collects frames of 10 ms and encodes each 20 ms.
 pub(crate) struct PacketEncoder {
     encoder: Encoder,
@@ -42,6 +45,9 @@ impl PacketEncoder {
         bitrate_bps: u32,
         options: &VoiceOptions,
     ) -> Result<Self, AudioError> {
+        if !BITRATES.contains(&bitrate_bps) {
+            return Err(AudioError::Bitrate { bitrate_bps });
+        }
         let mut encoder = Encoder::new(channels, SampleRate::Hz48000, application)
             .map_err(AudioError::opus("an encoder at 48 kHz"))?;
         encoder.set_bitrate(Bitrate::Value(bitrate_bps)).map_err(AudioError::opus("the bit rate"))?;

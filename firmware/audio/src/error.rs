@@ -24,6 +24,12 @@ pub enum AudioError {
         /// What was asked for.
         channels: usize,
     },
+    /// Opus has no such bit rate.
+    #[error("a bit rate of {bitrate_bps} bit/s is outside of what Opus can do; set 6000 to 510000")]
+    Bitrate {
+        /// What was asked for.
+        bitrate_bps: u32,
+    },
     /// Opus refused the settings.
     #[error("Opus refused {what}: {message}")]
     Opus {

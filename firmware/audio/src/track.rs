@@ -68,13 +68,18 @@ pub(crate) struct Track {
     filled: usize,
     /// The newest packet seen.
     newest: Option<Place>,
+    /// Which of the 64 packets up to the newest came; bit 0 is the newest.
+    seen: u64,
     /// Where a stream would go on if the last odd packet told the truth.
     doubtful: Option<u16>,
     /// Timestamp of the next sample to decode; `None` while the track is still.
     next: Option<i64>,
     /// Made up since the last packet, ahead of `next`, because nothing was there.
     ahead: i64,
+    /// How long the fastest packet would wait, as each of the last packets shows it.
     waits: [i64; MEASURED],
+    /// How long the newest packet has to wait.
+    newest_wait: i64,
     measured: usize,
     since_cut: u32,
     late_in_a_row: u32,
@@ -93,10 +98,12 @@ impl Track {
             played: 0,
             filled: 0,
             newest: None,
+            seen: 0,
             doubtful: None,
             next: None,
             ahead: 0,
             waits: [0; MEASURED],
+            newest_wait: 0,
             measured: 0,
             since_cut: 0,
             late_in_a_row: 0,
@@ -109,6 +116,7 @@ impl Track {
     pub(crate) fn reset(&mut self) {
         self.arrivals = DelayEstimator::new();
         self.newest = None;
+        self.seen = 0;
         self.doubtful = None;
         self.statistics = TrackStatistics::default();
         self.stop();
@@ -140,13 +148,25 @@ impl Track {
             self.statistics.bad += 1;
             return;
         };
+        if self.twice(sequence) {
+            self.statistics.late += 1;
+            return;
+        }
+        if self.next.is_none() {
+            // After a pause the sender's clock may have stood still as well.
+            self.arrivals.forget_clock();
+        }
+        let mut late = self.arrivals.observe(timestamp, arrival);
         if self.next.is_some_and(|next| timestamp + i64::from(samples) <= next) {
             self.statistics.late += 1;
             self.late_in_a_row += 1;
             if self.late_in_a_row < LATE_IN_A_ROW {
                 return;
             }
+            // Not late but of another time: the sender's clock was set back.
             self.stop();
+            self.arrivals.forget_clock();
+            late = self.arrivals.observe(timestamp, arrival);
         }
         self.late_in_a_row = 0;
         if !self.packets.insert(timestamp, samples, opus) {
@@ -154,7 +174,6 @@ impl Track {
             return;
         }
         self.statistics.packets += 1;
-        let late = self.arrivals.observe(timestamp, arrival);
         let next = *self.next.get_or_insert_with(|| {
             // A beginning, or the end of a pause: wait as long as arrivals are uneven.
             let wait = (self.arrivals.target() - late).max(0) as usize * self.channels;
@@ -164,8 +183,18 @@ impl Track {
             timestamp
         });
         let wait = timestamp - (next - self.buffered());
+        self.newest_wait = wait;
         self.waits[self.measured % MEASURED] = wait + late;
         self.measured += 1;
+    }
+
+    /// Whether a packet near the newest was here before; from now on it was.
+    fn twice(&mut self, sequence: u16) -> bool {
+        let behind = self.newest.map_or(0, |newest| newest.sequence.wrapping_sub(sequence));
+        let bit = 1_u64.checked_shl(u32::from(behind)).unwrap_or(0);
+        let twice = self.seen & bit != 0;
+        self.seen |= bit;
+        twice
     }
 
     /// Timestamp on a line without wrapping; `None` for a packet that cannot belong here.
@@ -182,6 +211,7 @@ impl Track {
         if near && moved.abs() <= TIME_JUMP {
             if ahead > 0 {
                 self.newest = Some(Place { sequence, timestamp });
+                self.seen = self.seen.checked_shl(u32::from(ahead.unsigned_abs())).unwrap_or(0);
             }
             self.doubtful = None;
             return Some(timestamp);
@@ -194,6 +224,7 @@ impl Track {
             self.decoder.reset();
             self.arrivals.forget_clock();
             self.newest = Some(Place { sequence, timestamp });
+            self.seen = 0;
             self.doubtful = None;
             timestamp
         })
@@ -206,9 +237,7 @@ impl Track {
         while self.next.is_some() && self.buffered() < FRAME as i64 {
             self.advance();
         }
-        if self.next.is_none() {
-            return None;
-        }
+        self.next?;
         let from = self.played;
         self.played += FRAME * self.channels;
         let frame = &self.fifo[from..self.played];
@@ -225,14 +254,15 @@ impl Track {
                 self.stop();
                 return;
             }
-            // It may still come: what is made up here does not count as its time.
-            self.ahead += FRAME as i64;
-            self.statistics.concealed += FRAME as u64;
-            let made_up = self.decoder.conceal(FRAME);
-            append(&mut self.fifo, &mut self.filled, made_up);
+            self.bridge();
             return;
         };
         let missing = first.timestamp - next - self.ahead;
+        if missing > 0 && self.ahead + FRAME as i64 <= -self.excess() {
+            // What comes late is still worth waiting for: arrivals are more uneven than was thought.
+            self.bridge();
+            return;
+        }
         if missing > 0 && first.timestamp - next <= CONCEALED_AT_MOST && missing >= 120 {
             // Lost: the packet after it is there.
             let length = (missing / 120 * 120).min(crate::PACKET as i64);
@@ -248,11 +278,21 @@ impl Track {
             self.next = Some(next + length);
             return;
         }
+        let delayed = self.ahead - (first.timestamp - next).max(0);
         self.ahead = 0;
         self.next = Some(first.timestamp + i64::from(first.samples));
         let sound = self.decoder.decode(first.opus(), first.samples as usize);
         append(&mut self.fifo, &mut self.filled, sound);
         self.packets.remove_first();
+        self.shift_waits(delayed.max(0));
+    }
+
+    /// Makes up a frame in place of a packet that may still come: it does not count as that packet's time.
+    fn bridge(&mut self) {
+        self.ahead += FRAME as i64;
+        self.statistics.concealed += FRAME as u64;
+        let made_up = self.decoder.conceal(FRAME);
+        append(&mut self.fifo, &mut self.filled, made_up);
     }
 
     /// Moves what is left to the front when the longest packet would not fit any more.
@@ -264,17 +304,30 @@ impl Track {
         }
     }
 
-    /// How long packets wait beyond what is wanted.
-    fn excess(&self) -> i64 {
+    /// How long the fastest packet waits now.
+    fn wait(&self) -> Option<i64> {
         let seen = self.measured.min(MEASURED);
-        let wait = self.waits[..seen].iter().copied().min().unwrap_or(0);
-        if seen < MEASURED { 0 } else { wait - self.arrivals.target() }
+        self.waits[..seen].iter().copied().min()
+    }
+
+    /// How long packets wait beyond what is wanted; never more than there is to leave out.
+    fn excess(&self) -> i64 {
+        match self.wait() {
+            Some(wait) if self.measured >= MEASURED => (wait - self.arrivals.target()).min(self.newest_wait),
+            _ => 0,
+        }
+    }
+
+    /// What was decided about `samples` changes every wait.
+    fn shift_waits(&mut self, samples: i64) {
+        for wait in &mut self.waits {
+            *wait += samples;
+        }
+        self.newest_wait += samples;
     }
 
     fn left_out(&mut self, samples: i64) {
-        for wait in &mut self.waits {
-            *wait -= samples;
-        }
+        self.shift_waits(-samples);
         self.statistics.left_out += samples.unsigned_abs();
     }
 
@@ -316,8 +369,7 @@ impl Track {
     }
 
     pub(crate) fn statistics(&self) -> TrackStatistics {
-        let seen = self.measured.min(MEASURED);
-        let wait = self.waits[..seen].iter().copied().min().unwrap_or(0);
+        let wait = self.wait().unwrap_or(0);
         let duration = |samples: i64| Duration::from_micros(samples.max(0).unsigned_abs() * 1_000 / 48);
         TrackStatistics { delay: duration(wait), target: duration(self.arrivals.target()), ..self.statistics }
     }

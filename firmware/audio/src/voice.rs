@@ -1,15 +1,21 @@
 //! From all microphones to one clean voice: echo, noise, gain.
 
+use crate::high_pass::HighPass;
 use crate::level::sane;
+use crate::noise::Noise;
 use crate::{AudioError, FRAME, RATE_HZ};
-use sonora::config::{
-    AdaptiveDigital, EchoCanceller, GainController2, HighPassFilter, MaxProcessingRate,
-    NoiseSuppressionLevel, Pipeline,
-};
+use sonora::config::{AdaptiveDigital, EchoCanceller, GainController2, MaxProcessingRate, Pipeline};
 use sonora::{AudioProcessing, Config, StreamConfig};
+use std::time::Duration;
 
 /// The most microphones an array may have.
 pub(crate) const MAX_MICROPHONES: usize = 16;
+
+/// What the canceller and the noise suppressor hold back, measured.
+const ECHO_DELAY: Duration = Duration::from_millis(9);
+const NOISE_DELAY: Duration = Duration::from_millis(7);
+/// Frames without a word of the speaker after which it counts as silent: 100 ms.
+const SPEAKER_GONE: u32 = 10;
 
 /// Where the echo of the own speaker is taken out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -74,16 +80,21 @@ impl Default for VoiceOptions {
     }
 }
 
-/// The chain. Its output is some 10 ms behind its input (overlapping transforms and band splitting).
+/// The chain.
 pub(crate) struct Voice {
-    /// Per microphone, where that is wanted.
+    microphones: usize,
     echo: Option<AudioProcessing>,
-    /// On the mean.
-    clean: AudioProcessing,
-    reference_to_clean: bool,
-    planes: Vec<[f32; FRAME]>,
+    noise: Option<Noise>,
+    gain: Option<AudioProcessing>,
+    output_used: bool,
+    told_output_used: bool,
+    /// Frames since the speaker was heard of.
+    unplayed: u32,
+    high_pass: Vec<HighPass>,
+    /// What goes into the canceller and what comes out: each microphone, or their mean.
+    heard: Vec<[f32; FRAME]>,
     cancelled: Vec<[f32; FRAME]>,
-    mean: [f32; FRAME],
+    voice: [f32; FRAME],
     out: [f32; FRAME],
 }
 
@@ -92,107 +103,136 @@ impl Voice {
         if !(1..=MAX_MICROPHONES).contains(&microphones) {
             return Err(AudioError::Microphones { channels: microphones, max: MAX_MICROPHONES });
         }
-        let per_microphone = options.echo == EchoControl::PerMicrophone && microphones > 1;
-        let echo = per_microphone.then(|| {
-            let config = Config {
-                high_pass_filter: Some(HighPassFilter::default()),
-                echo_canceller: Some(EchoCanceller::default()),
-                ..Config::default()
-            };
-            engine(config, microphones as u16)
+        let planes = if options.echo == EchoControl::PerMicrophone { microphones } else { 1 };
+        let echo = (options.echo != EchoControl::Off).then(|| {
+            // The canceller's own high-pass filter turns the phase of every voice (`high_pass.rs`).
+            let echo = EchoCanceller { enforce_high_pass_filtering: false, ..EchoCanceller::default() };
+            engine(Config { echo_canceller: Some(echo), ..Config::default() }, planes as u16)
         });
-        let level = match options.noise {
-            NoiseSuppression::Off => None,
-            NoiseSuppression::Low => Some(NoiseSuppressionLevel::Low),
-            NoiseSuppression::Moderate => Some(NoiseSuppressionLevel::Moderate),
-            NoiseSuppression::High => Some(NoiseSuppressionLevel::High),
-        };
-        let reference_to_clean = !per_microphone && options.echo != EchoControl::Off;
-        let clean = engine(
-            Config {
-                high_pass_filter: (!per_microphone).then(HighPassFilter::default),
-                echo_canceller: reference_to_clean.then(EchoCanceller::default),
-                noise_suppression: level
-                    .map(|level| sonora::config::NoiseSuppression { level, ..Default::default() }),
-                gain_controller2: options.gain.then(|| GainController2 {
-                    // Gain is also gain for what the canceller left over: not the 50 dB of a telephone.
-                    adaptive_digital: Some(AdaptiveDigital {
-                        max_gain_db: 24.0,
-                        initial_gain_db: 8.0,
-                        ..AdaptiveDigital::default()
-                    }),
-                    ..GainController2::default()
-                }),
-                ..Config::default()
-            },
-            1,
-        );
+        let gain = options.gain.then(|| {
+            // Gain is also gain for what the canceller left over: not the 50 dB of a telephone.
+            let adaptive =
+                AdaptiveDigital { max_gain_db: 24.0, initial_gain_db: 8.0, ..AdaptiveDigital::default() };
+            let gain = GainController2 { adaptive_digital: Some(adaptive), ..GainController2::default() };
+            engine(Config { gain_controller2: Some(gain), ..Config::default() }, 1)
+        });
         Ok(Self {
+            microphones,
             echo,
-            clean,
-            reference_to_clean,
-            planes: vec![[0.0; FRAME]; microphones],
-            cancelled: vec![[0.0; FRAME]; microphones],
-            mean: [0.0; FRAME],
+            noise: Noise::new(options.noise),
+            gain,
+            output_used: true,
+            told_output_used: true,
+            unplayed: 0,
+            high_pass: vec![HighPass::new(); planes],
+            heard: vec![[0.0; FRAME]; planes],
+            cancelled: vec![[0.0; FRAME]; planes],
+            voice: [0.0; FRAME],
             out: [0.0; FRAME],
         })
     }
 
+    /// How far its output is behind its input: overlapping transforms and the splitting into bands.
+    pub(crate) fn delay(&self) -> Duration {
+        let echo = if self.echo.is_some() { ECHO_DELAY } else { Duration::ZERO };
+        let noise = if self.noise.is_some() { NOISE_DELAY } else { Duration::ZERO };
+        echo + noise
+    }
+
     /// What the speaker will play: one frame, mono.
     pub(crate) fn playback(&mut self, far: &[f32; FRAME]) {
+        self.unplayed = 0;
+        self.render(far);
+    }
+
+    fn render(&mut self, far: &[f32; FRAME]) {
         let mut unused = [0.0; FRAME];
-        let engine = match &mut self.echo {
-            Some(echo) => echo,
-            None if self.reference_to_clean => &mut self.clean,
-            None => return,
-        };
-        let done = engine.process_render_f32(&[far], &mut [&mut unused]);
+        let Some(echo) = &mut self.echo else { return };
+        let done = echo.process_render_f32(&[far], &mut [&mut unused]);
         debug_assert!(done.is_ok(), "formats are fixed when the engine is built");
     }
 
     /// Whether anybody will use what comes out: the canceller goes on learning while the room is muted.
     pub(crate) fn set_output_used(&mut self, used: bool) {
-        if let Some(echo) = &mut self.echo {
-            echo.set_capture_output_used(used);
+        self.output_used = used;
+        // Their memory of low notes is longer than what the shell drops after an unmute.
+        self.high_pass.iter_mut().for_each(HighPass::clear);
+    }
+
+    /// The engines queue what they are told until the next frame: they are told no more than once a frame.
+    fn tell_output_used(&mut self) {
+        if self.told_output_used != self.output_used {
+            self.told_output_used = self.output_used;
+            if let Some(echo) = &mut self.echo {
+                echo.set_capture_output_used(self.output_used);
+            }
+            if let Some(gain) = &mut self.gain {
+                gain.set_capture_output_used(self.output_used);
+            }
         }
-        self.clean.set_capture_output_used(used);
     }
 
     /// One frame of all microphones, interleaved; gives the frame of the voice.
     pub(crate) fn process(&mut self, microphones: &[f32]) -> &[f32; FRAME] {
-        let channels = self.planes.len();
-        debug_assert_eq!(microphones.len(), channels * FRAME);
-        for (i, samples) in microphones.chunks_exact(channels).enumerate() {
-            for (plane, sample) in self.planes.iter_mut().zip(samples) {
-                plane[i] = sane(*sample);
-            }
+        debug_assert_eq!(microphones.len(), self.microphones * FRAME);
+        self.tell_output_used();
+        // The canceller would take the last it heard of for what is still played, and the talker for its echo.
+        self.unplayed = self.unplayed.saturating_add(1);
+        if self.unplayed > SPEAKER_GONE {
+            self.render(&[0.0; FRAME]);
         }
+        self.hear(microphones);
+        let planes = self.heard.len();
         if let Some(echo) = &mut self.echo {
-            let mut from = self.planes.iter();
+            let mut from = self.heard.iter();
             let from: [&[f32]; MAX_MICROPHONES] =
                 std::array::from_fn(|_| from.next().map_or(&[][..], |plane| plane.as_slice()));
             let mut to = self.cancelled.iter_mut();
             let mut to: [&mut [f32]; MAX_MICROPHONES] =
                 std::array::from_fn(|_| to.next().map_or(&mut [][..], |plane| plane.as_mut_slice()));
-            let done = echo.process_capture_f32(&from[..channels], &mut to[..channels]);
+            let done = echo.process_capture_f32(&from[..planes], &mut to[..planes]);
             debug_assert!(done.is_ok(), "formats are fixed when the engine is built");
+        } else {
+            self.cancelled.copy_from_slice(&self.heard);
         }
-        let source = if self.echo.is_some() { &self.cancelled } else { &self.planes };
-        let share = 1.0 / channels as f32;
-        for (i, mean) in self.mean.iter_mut().enumerate() {
-            *mean = source.iter().map(|plane| plane[i]).sum::<f32>() * share;
+        let share = 1.0 / planes as f32;
+        for (i, voice) in self.voice.iter_mut().enumerate() {
+            *voice = self.cancelled.iter().map(|plane| plane[i]).sum::<f32>() * share;
         }
-        let done = self.clean.process_capture_f32(&[&self.mean], &mut [&mut self.out]);
-        debug_assert!(done.is_ok(), "formats are fixed when the engine is built");
+        if let Some(noise) = &mut self.noise {
+            noise.process(&mut self.voice);
+        }
+        if let Some(gain) = &mut self.gain {
+            let done = gain.process_capture_f32(&[&self.voice], &mut [&mut self.out]);
+            debug_assert!(done.is_ok(), "formats are fixed when the engine is built");
+        } else {
+            self.out = self.voice;
+        }
         for sample in &mut self.out {
             *sample = sane(*sample);
         }
         &self.out
     }
 
+    /// The microphones, or their mean, without rumble.
+    fn hear(&mut self, microphones: &[f32]) {
+        let planes = self.heard.len();
+        let each = self.microphones / planes;
+        let share = 1.0 / each as f32;
+        for (i, samples) in microphones.chunks_exact(self.microphones).enumerate() {
+            let sums =
+                samples.chunks_exact(each).map(|of_plane| of_plane.iter().map(|s| sane(*s)).sum::<f32>());
+            for ((plane, filter), sum) in self.heard.iter_mut().zip(&mut self.high_pass).zip(sums) {
+                plane[i] = filter.next(sum * share);
+            }
+        }
+    }
+
     /// What the canceller reckons to remove, dB, and the echo's delay, ms.
     pub(crate) fn echo_statistics(&self) -> (Option<f32>, Option<u32>) {
-        let statistics = self.echo.as_ref().unwrap_or(&self.clean).statistics();
+        let Some(statistics) = self.echo.as_ref().map(AudioProcessing::statistics) else {
+            return (None, None);
+        };
         let delay = statistics.delay_ms.and_then(|ms| u32::try_from(ms).ok());
         (statistics.echo_return_loss_enhancement.map(|db| db as f32), delay)
     }
@@ -206,9 +246,12 @@ fn engine(config: Config, channels: u16) -> AudioProcessing {
         },
         ..config
     };
-    AudioProcessing::builder()
+    let mut engine = AudioProcessing::builder()
         .config(config)
         .capture_config(StreamConfig::new(RATE_HZ, channels))
         .render_config(StreamConfig::new(RATE_HZ, 1))
-        .build()
+        .build();
+    // Takes the memory of its queue of settings now and not when the room is muted.
+    engine.set_capture_output_used(true);
+    engine
 }

@@ -128,7 +128,7 @@ fn play(history: Vec<(u64, Event)>, config: RoomConfig) -> Result<(Room, World, 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn lights_microphones_service_and_status_never_disagree(history in any_history(), join_muted in any::<bool>()) {

@@ -1,0 +1,118 @@
+//! The audio thread can be handed its chains, and takes no memory once it runs.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use rostrum_audio::{CaptureChain, EchoControl, FRAME, Mode, PlayOut, TrackKey, VoiceOptions};
+use support::{Packet, Sender, Speech, array, at, plain};
+
+fn allocations(work: impl FnOnce()) -> u64 {
+    allocation_counter::measure(work).count_total
+}
+
+#[test]
+fn chains_can_be_built_in_one_thread_and_run_in_another() {
+    fn can_move<T: Send>(_: &T) {}
+    can_move(&CaptureChain::new(&array(1), plain()).unwrap());
+    can_move(&PlayOut::new(2).unwrap());
+}
+
+#[test]
+fn the_counter_counts() {
+    assert!(allocations(|| drop(std::hint::black_box(vec![1_u8]))) > 0);
+}
+
+#[test]
+fn music_from_microphone_to_packet_allocates_nothing() {
+    let mut chain = CaptureChain::new(&array(4), VoiceOptions::default()).unwrap();
+    chain.set_mode(Mode::Music);
+    let frame = [0.1; FRAME * 4];
+    let count = allocations(|| {
+        for _ in 0..100 {
+            chain.process(&frame);
+        }
+    });
+    assert_eq!(count, 0);
+}
+
+/// Allocations of three seconds of voice after one of warming up, and what each second holds in the end, bytes.
+fn voice(options: VoiceOptions) -> (u64, [i64; 3]) {
+    let mut chain = CaptureChain::new(&array(4), options).unwrap();
+    let (mut far, mut near) = (Speech::new(1), Speech::new(2));
+    let (mut count, mut held) = (0, [0; 3]);
+    for i in 0..400 {
+        let (far, near) = (far.frame(), near.frame());
+        let microphones: [f32; FRAME * 4] = std::array::from_fn(|i| near[i / 4] + far[i / 4] * 0.3);
+        let info = allocation_counter::measure(|| {
+            chain.playback(&far);
+            chain.process(&microphones);
+        });
+        if i >= 100 {
+            count += info.count_total;
+            held[i / 100 - 1] += info.bytes_current;
+        }
+    }
+    (count, held)
+}
+
+#[test]
+fn our_part_of_a_voice_allocates_nothing() {
+    assert_eq!(voice(plain()), (0, [0; 3]));
+}
+
+#[test]
+fn the_libraries_part_of_a_voice_gives_back_all_that_it_takes() {
+    for echo in [EchoControl::OnMean, EchoControl::PerMicrophone] {
+        let (count, held) = voice(VoiceOptions { echo, ..VoiceOptions::default() });
+        assert!(held.iter().all(|bytes| *bytes <= 0), "{echo:?}: {count} allocations hold {held:?}");
+    }
+}
+
+#[test]
+fn muting_and_unmuting_allocate_nothing() {
+    let mut chain = CaptureChain::new(&array(1), plain()).unwrap();
+    let frame = [0.1; FRAME];
+    let count = allocations(|| {
+        for i in 0..50 {
+            chain.set_muted(i % 2 == 0);
+            chain.process(&frame);
+        }
+    });
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn sixteen_tracks_from_packet_to_speaker_allocate_nothing_even_under_loss_and_hiccups() {
+    let mut play = PlayOut::new(2).unwrap();
+    let (mut sender, mut speech) = (Sender::new(plain()), Speech::new(3));
+    let packets: Vec<Packet> = (0..300)
+        .map(|_| {
+            let mut sound: Vec<f32> = speech.frame().into_iter().chain(speech.frame()).collect();
+            sender.packet(|| sound.pop().unwrap())
+        })
+        .collect();
+    let count = allocations(|| {
+        for (i, packet) in packets.iter().enumerate() {
+            let ms = i as f64 * 20.0;
+            for key in 0..16_u64 {
+                let lost = (i as u64 + key).is_multiple_of(9);
+                let stalled = (100..108).contains(&i);
+                if lost || stalled {
+                    continue;
+                }
+                let burst = if i == 108 { &packets[100..=108] } else { std::slice::from_ref(packet) };
+                for packet in burst {
+                    play.push(TrackKey(key), packet.sequence, packet.timestamp, &packet.opus, at(ms));
+                }
+            }
+            let mut out = [0.0; FRAME * 2];
+            play.mix(&mut out);
+            play.mix(&mut out);
+            if i == 200 {
+                play.remove(TrackKey(3));
+            }
+        }
+    });
+    assert_eq!(count, 0);
+    assert!(play.statistics(TrackKey(1)).unwrap().left_out > 0);
+}
