@@ -101,11 +101,10 @@ impl DataChannels {
     /// Takes a packet out of DTLS.
     pub(super) fn handle(&mut self, now: Instant, packet: BytesMut, out: &mut Vec<DataOutput>) {
         match self.endpoint.handle(now, TUNNEL, None, packet.freeze()) {
-            // A remote that begins anew replaces its association; two at a time there are never.
+            // There is one association in the life of a connection: the library would keep any number.
             Some((handle, DatagramEvent::NewAssociation(association))) => {
-                if self.association.is_none() {
-                    self.association = Some((handle, association));
-                }
+                self.endpoint.reject_new_associations();
+                self.association = Some((handle, association));
             }
             Some((handle, DatagramEvent::AssociationEvent(event))) => {
                 if let Some((ours, association)) = &mut self.association

@@ -148,9 +148,9 @@ impl Dtls {
                     }
                 }
             }
-            // A certificate that does not match the SDP never becomes right; anything else may be a forged
-            // datagram, and the genuine handshake goes on.
-            Err(Error::ErrNoMatchingCertificateFingerprint) => self.fail(out),
+            // A certificate that does not match the SDP never becomes right, and a fatal alert is the remote's
+            // last word; anything else may be a forged datagram, and the genuine handshake goes on.
+            Err(Error::ErrNoMatchingCertificateFingerprint | Error::ErrAlertFatalOrClose) => self.fail(out),
             Err(error) => log::debug!(error:% = error; "DTLS datagram refused"),
         }
     }

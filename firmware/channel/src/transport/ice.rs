@@ -237,6 +237,11 @@ impl IceLite {
         (validated, released)
     }
 
+    #[cfg(test)]
+    pub(super) fn trust_for_tests(&mut self, address: SocketAddr) {
+        self.learn(address, true);
+    }
+
     /// Uses an address that was not nominated, because DTLS came from there before the nomination.
     pub(super) fn select_if_none(&mut self, address: SocketAddr) {
         self.selected.get_or_insert(address);

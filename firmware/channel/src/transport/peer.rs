@@ -333,6 +333,12 @@ impl Peer {
         self.end(now, CloseReason::Local);
     }
 
+    /// As if the remote had proved that it sends from there.
+    #[cfg(test)]
+    pub(super) fn trust_for_tests(&mut self, address: SocketAddr) {
+        self.ice.trust_for_tests(address);
+    }
+
     fn describe(&mut self, offer: bool) -> String {
         self.negotiation.describe(
             offer,

@@ -21,7 +21,7 @@ use rtc::{
 use std::sync::Arc;
 
 /// How many SSRCs a remote may use over the life of a connection.
-const MAX_SSRCS: usize = 256;
+const MAX_SSRCS: usize = 4096;
 /// How many unknown SSRCs are tried before their state is thrown away.
 const MAX_PROBED: usize = 64;
 /// How far a packet may be late and still be told from a replay (RFC 3711 §3.3.2 asks for at least 64).
@@ -117,6 +117,12 @@ impl Srtp {
     /// Encrypts a compound of feedback.
     pub(super) fn encrypt_rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
         self.local.encrypt_rtcp(packet).ok()
+    }
+
+    /// How many SSRCs have state that stays.
+    #[cfg(test)]
+    pub(super) fn known_ssrcs(&self) -> usize {
+        self.rtp_ssrcs.len() + self.rtcp_ssrcs.len()
     }
 
     fn renew_probe(&mut self) -> Option<()> {

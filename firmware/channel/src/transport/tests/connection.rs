@@ -1,0 +1,192 @@
+//! How connections begin, move and end.
+
+use super::network::{Network, client_address, config, spec};
+use crate::transport::{
+    CloseReason, Demux, IceCredentials, MediaKind, Peer, PeerConfig, PeerEvent, SdpError,
+};
+use rand::{SeedableRng, rngs::StdRng};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+use str0m::media::{Direction, MediaKind as ClientKind};
+
+fn connected() -> Network {
+    let mut network = Network::new();
+    let mut change = network.client.sdp_api();
+    change.add_media(ClientKind::Audio, Direction::SendOnly, None, None, None);
+    let offer = change.apply().unwrap();
+    network.client_offers(offer);
+    network.connect();
+    network
+}
+
+#[test]
+fn a_remote_that_falls_silent_is_disconnected_and_may_come_back() {
+    let mut network = connected();
+    network.run(Duration::from_secs(20));
+    assert!(!network.events.iter().any(|e| matches!(e, PeerEvent::Disconnected)), "checks keep it alive");
+    network.cut = true;
+    let silent = network.run_until(Duration::from_secs(20), |n| {
+        n.events.iter().any(|e| matches!(e, PeerEvent::Disconnected))
+    });
+    assert!(silent);
+    assert!(!network.service.is_connected());
+    network.cut = false;
+    network.events.clear();
+    assert!(network.run_until(Duration::from_secs(20), |n| n.service.is_connected()));
+    assert!(network.events.iter().any(|e| matches!(e, PeerEvent::Connected)));
+}
+
+#[test]
+fn a_remote_that_closes_is_noticed_at_once() {
+    let mut network = connected();
+    network.client.close().unwrap();
+    network.run(Duration::from_millis(100));
+    assert!(network.events.iter().any(|e| matches!(e, PeerEvent::Closed { reason: CloseReason::Remote })));
+    assert_eq!(network.service.poll_timeout(), None);
+}
+
+#[test]
+fn closing_tells_the_remote() {
+    let mut network = connected();
+    network.service.close(network.now);
+    network.run(Duration::from_millis(100));
+    assert!(
+        !network.client.is_alive() || network.client_events.iter().any(|e| matches!(e, str0m::Event::Closed))
+    );
+}
+
+#[test]
+fn a_connection_that_never_comes_up_is_given_up() {
+    let mut rng = StdRng::seed_from_u64(1);
+    let mut now = Instant::now();
+    let mut peer = Peer::new(now, &config(), IceCredentials::generate(&mut rng));
+    while let Some(at) = peer.poll_timeout() {
+        now = at;
+        peer.handle_timeout(now);
+    }
+    assert!(matches!(peer.poll_event(), Some(PeerEvent::Closed { reason: CloseReason::ConnectTimeout })));
+}
+
+#[test]
+fn an_ice_restart_keeps_the_connection() {
+    let mut network = connected();
+    let before = network.service.create_offer();
+    let before = before.lines().find(|l| l.starts_with("a=ice-pwd")).unwrap().to_owned();
+    let mut network = connected();
+    let mut change = network.client.sdp_api();
+    change.ice_restart(true);
+    let offer = change.apply().unwrap();
+    let answer = network.client_offers(offer);
+    assert!(!answer.contains(&before), "the answer to a restart has a new password");
+    network.events.clear();
+    network.run(Duration::from_secs(20));
+    assert!(!network.events.iter().any(|e| matches!(e, PeerEvent::Disconnected)));
+    assert!(network.service.is_connected() && network.client.is_connected());
+}
+
+#[test]
+fn datagrams_find_their_peer_and_only_proven_addresses_count() {
+    let mut network = Network::new();
+    let mut rng = StdRng::seed_from_u64(3);
+    let (ours, other) = (IceCredentials::generate(&mut rng), IceCredentials::generate(&mut rng));
+    network.service = Peer::new(network.now, &config(), ours.clone());
+    let mut demux: Demux<u32> = Demux::default();
+    demux.register(&ours, 1);
+    demux.register(&other, 2);
+    let mut change = network.client.sdp_api();
+    change.add_media(ClientKind::Audio, Direction::SendOnly, None, None, None);
+    let offer = change.apply().unwrap();
+    network.client_offers(offer);
+    network.connect();
+    let seen = std::mem::take(&mut network.seen);
+    let (stun, rest): (Vec<_>, Vec<_>) = seen.into_iter().partition(|d| d[0] < 4);
+    assert!(!stun.is_empty() && !rest.is_empty());
+    assert!(stun.iter().all(|d| demux.route(client_address(), d) == Some(1)));
+    assert!(rest.iter().all(|d| demux.route(client_address(), d).is_none()), "not bound yet");
+    for event in &network.events {
+        if let PeerEvent::AddressValidated(address) = event {
+            demux.bind(*address, 1);
+        }
+    }
+    assert_eq!(demux.addresses(), 1);
+    assert!(rest.iter().all(|d| demux.route(client_address(), d) == Some(1)));
+    let stranger = SocketAddr::from(([192, 0, 2, 66], 5));
+    assert!(rest.iter().all(|d| demux.route(stranger, d).is_none()));
+    demux.release(client_address(), 2);
+    assert_eq!(demux.addresses(), 1, "another peer's release does not count");
+    demux.remove(1);
+    assert!(stun.iter().chain(&rest).all(|d| demux.route(client_address(), d).is_none()));
+}
+
+#[test]
+fn a_certificate_that_the_sdp_does_not_name_is_refused() {
+    let mut network = Network::new();
+    let mut change = network.client.sdp_api();
+    change.add_media(ClientKind::Audio, Direction::SendOnly, None, None, None);
+    let (offer, pending) = change.apply().unwrap();
+    let offer = offer.to_sdp_string();
+    let at = offer.find("sha-256 ").unwrap() + 8;
+    let other = if &offer[at..at + 2] == "00" { "11" } else { "00" };
+    let forged = format!("{}{other}{}", &offer[..at], &offer[at + 2..]);
+    network.service.handle_offer(&forged).unwrap();
+    network.answer(pending);
+    network.run(Duration::from_secs(5));
+    assert!(network.events.iter().any(|e| matches!(e, PeerEvent::Closed { reason: CloseReason::Dtls })));
+    assert!(!network.service.is_connected());
+}
+
+#[test]
+fn descriptions_that_cannot_be_used_are_refused_and_change_nothing() {
+    let mut network = connected();
+    assert!(matches!(network.service.handle_offer("nonsense"), Err(SdpError::Syntax(_))));
+    let unasked = another_offer(network.now);
+    assert!(matches!(network.service.handle_answer(&unasked), Err(SdpError::UnexpectedAnswer)));
+    let offer = network.client_offer_text();
+    let gone: String = offer.split("m=audio").next().unwrap().to_owned();
+    assert!(matches!(network.service.handle_offer(&gone), Err(SdpError::SectionMoved(0))));
+    let mid = network.service.sections().next().unwrap().mid;
+    let renamed = offer.replace(mid.as_str(), "other");
+    assert!(matches!(network.service.handle_offer(&renamed), Err(SdpError::SectionMoved(0))));
+    let unprotected = offer.replace("a=fingerprint:sha-256", "a=fingerprint:md5");
+    assert!(matches!(network.service.handle_offer(&unprotected), Err(SdpError::Missing(_))));
+    assert!(network.service.is_connected());
+    assert_eq!(network.service.sections().count(), 1);
+}
+
+impl Network {
+    /// An offer of the client that is not applied.
+    fn client_offer_text(&mut self) -> String {
+        let mut change = self.client.sdp_api();
+        change.add_media(ClientKind::Video, Direction::SendOnly, None, None, None);
+        change.apply().unwrap().0.to_sdp_string()
+    }
+}
+
+fn another_offer(now: Instant) -> String {
+    let mut rng = StdRng::seed_from_u64(9);
+    let mut peer = Peer::new(now, &config(), IceCredentials::generate(&mut rng));
+    peer.add_sender(spec(MediaKind::Audio, "a", 1));
+    peer.create_offer()
+}
+
+#[test]
+fn all_addresses_are_told_best_first() {
+    let addresses: Vec<SocketAddr> =
+        ["192.0.2.1:7882", "[2001:db8::1]:7882"].map(|a| a.parse().unwrap()).to_vec();
+    let config = PeerConfig::new(config().certificate, addresses);
+    let mut rng = StdRng::seed_from_u64(9);
+    let mut peer = Peer::new(Instant::now(), &config, IceCredentials::generate(&mut rng));
+    peer.add_sender(spec(MediaKind::Audio, "a", 1));
+    let offer = peer.create_offer();
+    let candidates: Vec<_> = offer.lines().filter(|l| l.starts_with("a=candidate")).collect();
+    assert_eq!(
+        candidates,
+        [
+            "a=candidate:1 1 udp 2130706431 192.0.2.1 7882 typ host",
+            "a=candidate:2 1 udp 2130706175 2001:db8::1 7882 typ host",
+        ]
+    );
+    assert!(offer.contains("a=ice-lite\r\n") && offer.contains("a=end-of-candidates\r\n"));
+}
