@@ -55,7 +55,7 @@ fn the_programs_say_what_they_can_do() {
         let check = Command::new(&path).arg("check-config").arg("--config").arg(&file).output().unwrap();
         assert!(check.status.success(), "{program}: {}", String::from_utf8_lossy(&check.stderr));
         // And a misspelt key is told with line and nearest name.
-        let broken = String::from_utf8(example.stdout).unwrap().replacen("listen", "lisen", 1);
+        let broken = String::from_utf8(example.stdout).unwrap().replacen("\nlisten = ", "\nlisen = ", 1);
         fs::write(&file, broken).unwrap();
         let check = Command::new(&path).arg("check-config").arg("--config").arg(&file).output().unwrap();
         let said = String::from_utf8_lossy(&check.stderr).into_owned();

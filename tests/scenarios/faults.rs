@@ -76,9 +76,11 @@ fn silent_microphones_and_a_lost_switch_mute_the_room_and_only_people_unmute_it(
 }
 
 #[test]
-fn an_unknown_fault_is_refused_with_those_that_are() {
+fn an_unknown_fault_is_refused_and_those_that_are_can_be_listed() {
     let lab = Lab::new().unwrap();
     let room = lab.room("room").unwrap();
     let error = room.api("PUT", "/board/faults/earthquake", Some(&json!({"active": true}))).unwrap_err();
-    assert!(error.to_string().contains("camera_unplugged"), "{error:#}");
+    assert!(error.to_string().contains("/api/v1/board lists them"), "{error:#}");
+    let board = room.api("GET", "/board", None).unwrap();
+    assert_eq!(board["faults"]["camera_unplugged"], false, "{board}");
 }

@@ -58,10 +58,12 @@ impl Control {
     pub(crate) async fn run(mut self, mut inputs: mpsc::UnboundedReceiver<Input>) {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // Before anything is kept anew.
+        let was_in_meeting = self.memory.kept().in_meeting;
         self.apply_settings();
         self.ask_for_guest_link();
         self.happened(RoomEvent::Tick);
-        if self.memory.kept().in_meeting {
+        if was_in_meeting {
             log::info!("going back into the meeting that this terminal was in");
             self.happened(RoomEvent::Request(Request::Join));
             self.happened(RoomEvent::Request(Request::SetMuted(true)));

@@ -26,6 +26,8 @@ use crate::{
 const SETTLED: Duration = Duration::from_secs(5);
 /// Time for the service's first message.
 const FIRST_MESSAGE: Duration = Duration::from_secs(5);
+/// Time for the service to say why it closed the media connection.
+const LAST_WORDS: Duration = Duration::from_millis(250);
 /// Messages to the service that may wait for the socket.
 const REQUESTS: usize = 512;
 /// Events that may wait for the owner beside the channel's own room.
@@ -292,7 +294,7 @@ impl Runner {
     ) -> Outcome {
         let (requests, receiver) = mpsc::channel(REQUESTS);
         let writing = tokio::spawn(write(writer, receiver));
-        let outcome = loop {
+        let mut outcome = loop {
             self.flush(stay, sockets, &requests);
             if let Some(outcome) = stay.outcome() {
                 break outcome.clone();
@@ -336,6 +338,9 @@ impl Runner {
                 stay.handle_timeout(now);
             }
         };
+        if matches!(outcome, Outcome::Lost { .. }) {
+            outcome = last_words(stay, &mut reader).await.unwrap_or(outcome);
+        }
         self.flush(stay, sockets, &requests);
         drop(requests);
         let _ = tokio::time::timeout(Duration::from_millis(300), writing).await;
@@ -384,6 +389,17 @@ impl Runner {
             }
         }
     }
+}
+
+/// A service that puts us out closes media and says why; the two arrive in any order.
+async fn last_words(stay: &mut Stay, reader: &mut Reader) -> Option<Outcome> {
+    let until = tokio::time::Instant::now() + LAST_WORDS;
+    while let Ok(Some(message)) = tokio::time::timeout_at(until, reader.next()).await {
+        if let Some(outcome) = stay.last_word(Instant::now(), message) {
+            return Some(outcome);
+        }
+    }
+    None
 }
 
 /// Writes messages, so that a slow connection does not hold up media.

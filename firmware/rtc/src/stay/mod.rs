@@ -703,6 +703,15 @@ impl Stay {
         self.receivers.iter_mut().find_map(Receiver::poll_media)
     }
 
+    /// Takes a message that comes after the end; what it says about the end, if it does.
+    pub(crate) fn last_word(&mut self, now: Instant, message: Response) -> Option<Outcome> {
+        let before = self.outcome.take();
+        self.handle_signal(now, message);
+        let said = self.outcome.clone();
+        self.outcome = said.clone().or(before);
+        said
+    }
+
     /// How the stay ended, when it has.
     pub(crate) fn outcome(&self) -> Option<&Outcome> {
         self.outcome.as_ref()
