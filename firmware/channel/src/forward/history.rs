@@ -92,9 +92,12 @@ impl<P> History<P> {
     }
 
     fn evict_below(&mut self, number: u64) {
-        // Nothing is kept further back than one turn of the ring.
-        let from = self.oldest.max(number.saturating_sub(self.bounds.packets as u64));
-        for n in from..number {
+        if number.saturating_sub(self.oldest) >= self.bounds.packets as u64 {
+            // More than a turn of the ring: nothing of it stays.
+            self.slots.iter_mut().for_each(|slot| *slot = None);
+            self.bytes = 0;
+        }
+        for n in self.oldest.max(number.saturating_sub(self.bounds.packets as u64))..number {
             let slot = self.slot(n);
             if let Some(kept) = self.slots[slot].take_if(|kept| kept.number == n) {
                 self.bytes -= kept.bytes;

@@ -41,7 +41,9 @@ impl Sfu {
         let Some(track) = self.tracks.get_mut(track_key) else { return };
         let Some(down) = track.down.iter().find(|down| down.peer == peer) else { return };
         match down.stream.layer() {
-            Some(layer) => self.request_key_frame(now, track_key, layer),
+            Some(layer) => {
+                self.request_key_frame(now, track_key, layer);
+            }
             None => self.aim(now, track_key),
         }
     }

@@ -44,7 +44,7 @@ impl Sfu {
         {
             track.meter.heard(now, level.below_full_scale_db());
         }
-        let start = look_for_start(track, index, &rtp);
+        let start = look_for_start(track, index, number, &rtp);
         let packet = Packet {
             layer: index,
             epoch,
@@ -108,14 +108,54 @@ impl Sfu {
         self.send(session, Message::StreamStateUpdate(StreamStateUpdate { stream_states: vec![info] }));
     }
 
-    /// Asks a publisher for a key frame of a layer, now or as soon as it may be asked again.
-    pub(super) fn request_key_frame(&mut self, now: Instant, track: TrackKey, layer: usize) {
-        let Some(track) = self.tracks.get_mut(track) else { return };
+    /// Asks a publisher for a key frame of a layer: now (`true`), or as soon as it may be asked again.
+    pub(super) fn request_key_frame(&mut self, now: Instant, track: TrackKey, layer: usize) -> bool {
+        let Some(track) = self.tracks.get_mut(track) else { return false };
         let peer = track.peer;
-        let Some(layer) = track.layers[layer].as_mut() else { return };
-        if layer.key_requests.request(now) {
-            let ssrc = layer.ssrc;
-            self.send_pli(now, peer, ssrc);
+        let Some(layer) = track.layers[layer].as_mut() else { return false };
+        if !layer.key_requests.request(now) {
+            return false;
+        }
+        let ssrc = layer.ssrc;
+        self.send_pli(now, peer, ssrc);
+        true
+    }
+
+    /// Starts subscribers that just missed a key frame with that one and what came since, so that they need
+    /// not wait until its publisher may be asked again.
+    pub(super) fn replay(&mut self, now: Instant, track: TrackKey, index: usize) {
+        let Some(track) = self.tracks.get_mut(track) else { return };
+        let references = track.references();
+        let Some(layer) = track.layers[index].as_ref() else { return };
+        let Some(stored) = layer.since_key_frame(now) else { return };
+        for down in track.down.iter_mut() {
+            if !down.live || down.disabled || down.stream.layer().is_some() || down.wanted < index {
+                continue;
+            }
+            for (place, stored) in stored.iter().enumerate() {
+                let rtp = &stored.packet;
+                let packet = Packet {
+                    layer: index,
+                    epoch: layer.epoch,
+                    number: stored.number,
+                    timestamp: rtp.timestamp,
+                    arrival: rtp.arrival,
+                    codec: rtp.codec,
+                    start: place == 0,
+                    leave_out: rtp.payload.is_empty(),
+                    payload: &rtp.payload,
+                };
+                let Some(out) = down.stream.forward(&packet, Some(index), down.wanted, &references) else {
+                    continue;
+                };
+                send(&mut self.peers, &mut self.scratch, &mut self.counters, now, down, rtp, out, None);
+            }
+            down.told_active = true;
+            if let Some(slot) = self.peers.get_mut(down.peer)
+                && !std::mem::replace(&mut slot.touched, true)
+            {
+                self.touched.push(down.peer);
+            }
         }
     }
 
@@ -150,7 +190,7 @@ fn receive(track: &mut Track, index: usize, rtp: &IncomingRtp) -> Option<(u64, u
 }
 
 /// Whether a decoder can start with a packet.
-fn look_for_start(track: &mut Track, index: usize, rtp: &IncomingRtp) -> bool {
+fn look_for_start(track: &mut Track, index: usize, number: u64, rtp: &IncomingRtp) -> bool {
     if !track.is_video() {
         return true;
     }
@@ -162,6 +202,13 @@ fn look_for_start(track: &mut Track, index: usize, rtp: &IncomingRtp) -> bool {
     let start = can_start(found, layer.parameter_sets);
     if start {
         layer.key_requests.satisfied();
+        // The packets of a picture may each look like its start: the first counts.
+        let same = |(first, _): (u64, Instant)| {
+            layer.history.get(first).is_some_and(|stored| stored.packet.timestamp == rtp.timestamp)
+        };
+        if !layer.key_frame.is_some_and(same) {
+            layer.key_frame = Some((number, rtp.arrival));
+        }
     }
     start
 }

@@ -206,7 +206,9 @@ impl Sfu {
             }
         }
         for (layer, _) in wanted.iter().enumerate().filter(|(_, wanted)| **wanted) {
-            self.request_key_frame(now, track_key, layer);
+            if !self.request_key_frame(now, track_key, layer) {
+                self.replay(now, track_key, layer);
+            }
         }
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Layer {
     pub(super) history: History<IncomingRtp>,
     pub(super) last_packet: Instant,
     pub(super) key_requests: KeyRequests,
+    /// Where its latest key frame starts, and when that came.
+    pub(super) key_frame: Option<(u64, Instant)>,
     pub(super) reference: Option<TimeReference>,
     /// The stream carries its parameter sets in-band (H.264).
     pub(super) parameter_sets: bool,
@@ -43,6 +45,7 @@ impl Layer {
             history: History::new(bounds),
             last_packet: now,
             key_requests: KeyRequests::default(),
+            key_frame: None,
             reference: None,
             parameter_sets: false,
             loss_from: 0,
@@ -75,10 +78,25 @@ impl Layer {
         Some(expected.saturating_sub(received) as f32 / expected as f32)
     }
 
+    /// The packets since its latest key frame, for a subscriber that just missed that: when it is recent
+    /// and nothing is missing.
+    pub(super) fn since_key_frame(&self, now: Instant) -> Option<Vec<&Stored<IncomingRtp>>> {
+        let (start, at) = self.key_frame?;
+        let end = self.unwrapper.highest()?;
+        if now.saturating_duration_since(at) > REPLAY_AGE || end.saturating_sub(start) > REPLAY_PACKETS {
+            return None;
+        }
+        (start..=end).map(|number| self.history.get(number)).collect()
+    }
+
     pub(super) fn is_active(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.last_packet) < INACTIVE_AFTER
     }
 }
+
+/// How old a key frame, and how many packets since it, may be to start a subscriber with.
+const REPLAY_AGE: Duration = Duration::from_millis(600);
+const REPLAY_PACKETS: u64 = 400;
 
 /// A track on its way to one subscriber.
 pub(super) struct DownTrack {

@@ -1,0 +1,370 @@
+//! The doors through real sockets: who is let in, who is refused, and with which words.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use livekit_protocol::{
+    DisconnectReason, SignalRequest, SignalResponse, leave_request, signal_request, signal_response,
+};
+use prost::Message as _;
+use rostrum_channel::{Config, RunningService, serve};
+use rostrum_rtc::names::{AppId, ChannelId, UserId};
+use rostrum_rtc::token::{self, AppKey, TokenRequest};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+const APP: &str = "app";
+const KEY: &str = "a-key-for-tests-only";
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+struct House {
+    service: RunningService,
+    _pages: tempfile::TempDir,
+}
+
+impl House {
+    async fn new() -> Self {
+        Self::with("").await
+    }
+
+    async fn with(more: &str) -> Self {
+        let pages = tempfile::tempdir().unwrap();
+        let text = format!(
+            "[http]\nlisten = \"127.0.0.1:0\"\npages = {:?}\n[media]\nlisten = \"127.0.0.1:0\"\n\
+             [[apps]]\nid = \"{APP}\"\nkey = \"{KEY}\"\n{more}",
+            pages.path()
+        );
+        let service = serve(Config::parse("test", &text).unwrap()).await.unwrap();
+        Self { service, _pages: pages }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("ws://{}{path}", self.service.http_addr)
+    }
+
+    /// Knocks with a token in the query: a socket, or status and words of the refusal.
+    async fn knock(&self, door: &str, token: &str) -> Result<Socket, (u16, String)> {
+        match tokio_tungstenite::connect_async(self.url(&format!("{door}?&access_token={token}"))).await {
+            Ok((socket, _)) => Ok(socket),
+            Err(Error::Http(response)) => {
+                let body = response.body().clone().unwrap_or_default();
+                Err((response.status().as_u16(), String::from_utf8(body).unwrap()))
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    async fn api(&self, method: &str, path: &str, auth: Option<&str>, body: Option<Value>) -> (u16, Value) {
+        let url = format!("http://{}{path}", self.service.http_addr);
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request = reqwest::Client::new().request(method, url);
+        if let Some(auth) = auth {
+            request = request.header("authorization", auth);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, response.json().await.unwrap_or(Value::Null))
+    }
+
+    async fn text(&self, path: &str) -> (u16, String) {
+        let response = reqwest::get(format!("http://{}{path}", self.service.http_addr)).await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+}
+
+async fn receive(socket: &mut Socket) -> Option<signal_response::Message> {
+    loop {
+        let message = tokio::time::timeout(Duration::from_secs(10), socket.next()).await.unwrap()?;
+        match message {
+            Ok(Message::Binary(bytes)) => return SignalResponse::decode(bytes).unwrap().message,
+            Ok(Message::Close(_)) | Err(_) => return None,
+            Ok(_) => {}
+        }
+    }
+}
+
+async fn say(socket: &mut Socket, message: signal_request::Message) {
+    let bytes = SignalRequest { message: Some(message) }.encode_to_vec();
+    socket.send(Message::Binary(bytes.into())).await.unwrap();
+}
+
+fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+fn request(user: &str) -> TokenRequest {
+    let ttl = Duration::from_secs(60);
+    TokenRequest::participant(ChannelId::new("room").unwrap(), UserId::new(user).unwrap(), ttl)
+}
+
+fn mint(request: &TokenRequest, key: &str, at: u64) -> String {
+    token::mint_jwt(&AppId::new(APP).unwrap(), &AppKey::new(key), request, at).unwrap()
+}
+
+fn jwt(user: &str) -> String {
+    mint(&request(user), KEY, now())
+}
+
+fn hashed(user: &str, expires_at: u64) -> String {
+    let (app, channel) = (AppId::new(APP).unwrap(), ChannelId::new("room").unwrap());
+    token::mint_hashed(&app, &AppKey::new(KEY), &channel, &UserId::new(user).unwrap(), "", expires_at)
+        .unwrap()
+}
+
+fn basic() -> String {
+    use base64::Engine as _;
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{APP}:{KEY}")))
+}
+
+const DOORS: [&str; 2] = ["/rtc", "/rtc/v1"];
+
+#[tokio::test]
+async fn both_kinds_of_token_open_both_doors() {
+    let house = House::new().await;
+    for door in DOORS {
+        for token in [jwt("ann"), hashed("ann", now() + 60)] {
+            let mut socket = house.knock(door, &token).await.unwrap();
+            let Some(signal_response::Message::Join(join)) = receive(&mut socket).await else { panic!() };
+            assert_eq!(join.participant.unwrap().identity, "ann");
+        }
+    }
+}
+
+#[tokio::test]
+async fn bad_tokens_are_refused_with_the_reason_and_without_the_token() {
+    let house = House::new().await;
+    let foreign = mint(&request("ann"), "another-key", now());
+    let cases = [
+        (String::new(), 401, "no token"),
+        ("rubbish".to_string(), 401, "not a JWT"),
+        (foreign, 401, "signature"),
+        (mint(&request("ann"), KEY, now() - 3600), 401, "expired"),
+        (mint(&request("ann"), KEY, now() + 3600), 401, "not valid yet"),
+        (hashed("ann", now() - 60), 401, "expired"),
+        (hashed("ann", now() + 60).replace(".room.", ".other."), 401, "signature"),
+        (hashed("ann", now() + 60).replace(".ann.", ".a%20b."), 401, "bad user"),
+        (jwt("ann").replace("ey", "ex"), 401, ""),
+        (format!("{}&room=elsewhere", jwt("ann")), 403, "another channel"),
+    ];
+    for door in DOORS {
+        for (token, status, words) in &cases {
+            let (got, text) = house.knock(door, token).await.err().unwrap();
+            assert_eq!(got, *status, "{text}");
+            assert!(text.contains(words), "{text}");
+            assert!(token.is_empty() || !text.contains(token.as_str()), "the token is repeated");
+            let (got, text) = house.text(&format!("{door}/validate?access_token={token}")).await;
+            assert_eq!(got, *status, "{text}");
+        }
+    }
+    assert_eq!(
+        house.text(&format!("/rtc/validate?access_token={}", jwt("ann"))).await,
+        (200, "success".to_string())
+    );
+}
+
+#[tokio::test]
+async fn the_terminal_after_the_last_is_refused_with_the_limit() {
+    let house = House::new().await;
+    let mut sockets = Vec::new();
+    for n in 0..16 {
+        sockets.push(house.knock("/rtc", &jwt(&format!("user-{n}"))).await.unwrap());
+    }
+    let (status, text) = house.knock("/rtc", &jwt("user-16")).await.err().unwrap();
+    assert_eq!(status, 409);
+    assert!(text.contains("16"), "{text}");
+    let (status, _) = house.text(&format!("/rtc/validate?access_token={}", jwt("user-16"))).await;
+    assert_eq!(status, 409);
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_ends_its_socket() {
+    let house = House::with("[limits]\nmessage_bytes = 20000\n").await;
+    let mut socket = house.knock("/rtc", &jwt("ann")).await.unwrap();
+    receive(&mut socket).await.unwrap();
+    socket.send(Message::Binary(vec![0; 30_000].into())).await.unwrap();
+    let why = loop {
+        match tokio::time::timeout(Duration::from_secs(10), socket.next()).await.unwrap() {
+            Some(Ok(Message::Close(frame))) => break frame.unwrap(),
+            Some(Ok(_)) => {}
+            end => panic!("no word why: {end:?}"),
+        }
+    };
+    assert_eq!(why.code, CloseCode::Size);
+    assert!(why.reason.contains("20000"), "{}", why.reason);
+    let long = "x".repeat(50_000);
+    let (status, text) =
+        house.text(&format!("/rtc/v1?access_token={}&join_request={long}", jwt("bob"))).await;
+    assert_eq!(status, 413, "{text}");
+    assert!(text.contains("20000"), "{text}");
+}
+
+#[tokio::test]
+async fn a_former_self_hears_why_it_left() {
+    let house = House::new().await;
+    let mut first = house.knock("/rtc", &jwt("ann")).await.unwrap();
+    let mut second = house.knock("/rtc", &jwt("ann")).await.unwrap();
+    receive(&mut second).await.unwrap();
+    loop {
+        if let signal_response::Message::Leave(leave) = receive(&mut first).await.unwrap() {
+            assert_eq!(leave.reason(), DisconnectReason::DuplicateIdentity);
+            break;
+        }
+    }
+    assert_eq!(receive(&mut first).await, None, "its socket is closed");
+}
+
+#[tokio::test]
+async fn a_resume_is_answered_by_join_anew() {
+    let house = House::new().await;
+    let token = format!("{}&reconnect=1&sid=PA_x", jwt("ann"));
+    let mut socket = house.knock("/rtc", &token).await.unwrap();
+    let Some(signal_response::Message::Leave(leave)) = receive(&mut socket).await else { panic!() };
+    assert_eq!(leave.action(), leave_request::Action::Reconnect);
+}
+
+#[tokio::test]
+async fn leaving_empties_the_channel() {
+    let house = House::new().await;
+    let mut socket = house.knock("/rtc", &jwt("ann")).await.unwrap();
+    receive(&mut socket).await.unwrap();
+    let (_, channels) = house.api("GET", "/api/v1/channels", Some(&basic()), None).await;
+    assert_eq!(channels[0]["participants"][0]["user"], "ann");
+    say(&mut socket, signal_request::Message::Leave(Default::default())).await;
+    while receive(&mut socket).await.is_some() {}
+    let (_, channels) = house.api("GET", "/api/v1/channels", Some(&basic()), None).await;
+    assert_eq!(channels, json!([]));
+}
+
+#[tokio::test]
+async fn the_api_wants_the_key_and_says_what_is_wrong() {
+    let house = House::new().await;
+    let (status, error) = house.api("GET", "/api/v1/channels", None, None).await;
+    assert_eq!(status, 401);
+    assert!(error["error"].as_str().is_some() && error["hint"].as_str().is_some(), "{error}");
+    let (status, error) = house
+        .api("POST", "/api/v1/tokens", Some(&basic()), Some(json!({"channel": "a b", "user": "u"})))
+        .await;
+    assert_eq!(status, 400, "{error}");
+    assert!(error["error"].as_str().unwrap().contains("channel contains ' '"), "{error}");
+    let (status, _) = house.api("GET", "/api/v1/channels/none", Some(&basic()), None).await;
+    assert_eq!(status, 404);
+    let (status, openapi) = house.api("GET", "/api/openapi.json", None, None).await;
+    assert_eq!(status, 200);
+    assert!(openapi["paths"]["/api/v1/channels/{channel}/participants/{user}/mute"].is_object());
+}
+
+#[tokio::test]
+async fn a_minted_token_lets_in_and_removal_sends_away() {
+    let house = House::new().await;
+    let body = json!({"channel": "room", "user": "ann", "name": "Ann", "udid": "board-7", "ttl": 60});
+    let (status, minted) = house.api("POST", "/api/v1/tokens", Some(&basic()), Some(body)).await;
+    assert_eq!(status, 200, "{minted}");
+    let mut socket = house.knock("/rtc", minted["token"].as_str().unwrap()).await.unwrap();
+    receive(&mut socket).await.unwrap();
+    let (_, channel) = house.api("GET", "/api/v1/channels/room", Some(&basic()), None).await;
+    assert_eq!(channel["participants"][0]["udid"], "board-7");
+    let path = "/api/v1/channels/room/participants/ann";
+    let (status, _) =
+        house.api("POST", &format!("{path}/mute"), Some(&basic()), Some(json!({"muted": true}))).await;
+    assert_eq!(status, 404, "it publishes nothing");
+    let (status, _) =
+        house.api("POST", &format!("{path}/mute"), Some(&basic()), Some(json!({"muted": false}))).await;
+    assert_eq!(status, 403, "nobody is unmuted from afar");
+    let (status, _) = house.api("DELETE", path, Some(&basic()), None).await;
+    assert_eq!(status, 204);
+    loop {
+        if let signal_response::Message::Leave(leave) = receive(&mut socket).await.unwrap() {
+            assert_eq!(leave.reason(), DisconnectReason::ParticipantRemoved);
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_guest_comes_in_by_a_terminals_invitation() {
+    let house = House::new().await;
+    let path = "/api/v1/channels/room/invites";
+    let (status, _) = house.api("POST", path, Some(&format!("Bearer {}", jwt("ann"))), None).await;
+    assert_eq!(status, 403, "a guest does not invite others");
+    let terminal = mint(&TokenRequest { udid: Some("board-7".to_string()), ..request("room") }, KEY, now());
+    let (status, _) =
+        house.api("POST", "/api/v1/channels/other/invites", Some(&format!("Bearer {terminal}")), None).await;
+    assert_eq!(status, 403, "not for another channel");
+    let (status, invited) = house.api("POST", path, Some(&format!("Bearer {terminal}")), None).await;
+    assert_eq!(status, 200, "{invited}");
+    assert!(invited["link"].as_str().unwrap().contains("/guest?channel=room&invite="), "{invited}");
+    let body = json!({"invite": invited["invite"], "name": "Ada"});
+    let (status, guest) = house.api("POST", "/api/v1/guests", None, Some(body)).await;
+    assert_eq!(status, 200, "{guest}");
+    let mut socket = house.knock("/rtc", guest["token"].as_str().unwrap()).await.unwrap();
+    let Some(signal_response::Message::Join(join)) = receive(&mut socket).await else { panic!() };
+    let participant = join.participant.unwrap();
+    assert_eq!(
+        (participant.identity.as_str(), participant.name.as_str()),
+        (guest["user"].as_str().unwrap(), "Ada")
+    );
+    let body = json!({"invite": "no.such.invite", "name": "Ada"});
+    assert_eq!(house.api("POST", "/api/v1/guests", None, Some(body)).await.0, 401);
+    let (status, _) = house.knock("/rtc", invited["invite"].as_str().unwrap()).await.err().unwrap();
+    assert_eq!(status, 401, "an invitation is no token");
+}
+
+#[tokio::test]
+async fn too_many_requests_are_slowed_down() {
+    let house = House::with("[limits]\nrequests_per_second = 5\n").await;
+    let mut statuses = Vec::new();
+    for _ in 0..20 {
+        statuses.push(house.api("GET", "/api/v1/channels", Some(&basic()), None).await.0);
+    }
+    assert!(statuses.contains(&429) && statuses.contains(&200), "{statuses:?}");
+}
+
+#[tokio::test]
+async fn without_the_pages_files_the_door_says_how_to_build_them() {
+    let house = House::new().await;
+    let (status, text) = house.text("/guest").await;
+    assert_eq!(status, 503);
+    assert!(text.contains("npm run build"), "{text}");
+    std::fs::write(house._pages.path().join("index.html"), "<p>hello</p>").unwrap();
+    assert_eq!(house.text("/guest?channel=room&invite=x").await, (200, "<p>hello</p>".to_string()));
+    assert_eq!(house.text("/healthz").await.0, 200);
+    assert_eq!(house.text("/nothing").await.0, 404);
+    assert_eq!(house.text("/guest/../../etc/passwd").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_service_that_ends_says_come_back() {
+    let house = House::new().await;
+    let mut socket = house.knock("/rtc", &jwt("ann")).await.unwrap();
+    receive(&mut socket).await.unwrap();
+    let address = house.service.http_addr;
+    house.service.shutdown().await;
+    let mut told = None;
+    while let Some(message) = receive(&mut socket).await {
+        if let signal_response::Message::Leave(leave) = message {
+            told = Some((leave.reason(), leave.action()));
+        }
+    }
+    assert_eq!(told, Some((DisconnectReason::ServerShutdown, leave_request::Action::Reconnect)));
+    assert!(TcpStream::connect(address).await.is_err(), "it does not listen any more");
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    let house = House::new().await;
+    let text = format!(
+        "[http]\nlisten = \"{}\"\n[media]\nlisten = \"127.0.0.1:0\"\n[[apps]]\nid = \"a\"\nkey = \"b\"\n",
+        house.service.http_addr
+    );
+    let error = serve(Config::parse("test", &text).unwrap()).await.err().unwrap().to_string();
+    assert!(error.contains(&house.service.http_addr.to_string()) && error.contains("http.listen"), "{error}");
+}
