@@ -5,6 +5,7 @@
 //! replaced. So nothing that arrives ends a track.
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
@@ -69,10 +70,14 @@ impl Codec {
 const LARGEST_SIDE: i32 = 4096;
 /// Largest encoded frame.
 const LARGEST_FRAME: usize = 8 << 20;
-/// Frames that may wait for the decoder before it is so late that only a key frame helps.
-const MOST_WAITING: u64 = 15;
-/// Frames without any picture after which a key frame is asked for.
-const MOST_WITHOUT_PICTURE: u64 = 20;
+/// A decoder is stuck, or far too slow, when so many frames and so much time passed without their pictures;
+/// then another one and a key frame help. Fewer frames may be a sender that sends few, less time a burst.
+const STUCK_FRAMES: u64 = 10;
+const STUCK_TIME: Duration = Duration::from_millis(500);
+/// Frames that are remembered for their time. More cannot wait, as a decoder is replaced before.
+const MOST_INSIDE: usize = 256;
+/// Bytes that may wait for a decoder.
+const MOST_BYTES: u64 = 32 << 20;
 /// Time between two requests for a key frame, and between two restarts.
 const ASK_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -101,8 +106,6 @@ pub struct Decoder {
     running: Option<Running>,
     waiting_for_key_frame: bool,
     last_restart: Option<Instant>,
-    /// Pictures that had come out, and frames pushed since then.
-    progress: (u64, u64),
     pushed: u64,
     dropped: u64,
     restarts: u64,
@@ -111,19 +114,24 @@ pub struct Decoder {
 /// What the caller's and the decoder's threads share.
 struct Shared {
     sink: Mutex<PictureSink>,
-    need_key_frame: Mutex<(Box<dyn FnMut() + Send>, Option<Instant>)>,
+    ask: Mutex<Ask>,
     pictures: AtomicU64,
     requests: AtomicU64,
+}
+
+struct Ask {
+    need_key_frame: Box<dyn FnMut() + Send>,
+    last: Option<Instant>,
 }
 
 impl Shared {
     /// Asks for a key frame, unless it was asked for a moment ago.
     fn ask(&self) {
-        let mut ask = self.need_key_frame.lock();
-        if ask.1.is_none_or(|last| last.elapsed() >= ASK_INTERVAL) {
-            ask.1 = Some(Instant::now());
+        let mut ask = self.ask.lock();
+        if ask.last.is_none_or(|last| last.elapsed() >= ASK_INTERVAL) {
+            ask.last = Some(Instant::now());
             self.requests.fetch_add(1, SeqCst);
-            (ask.0)();
+            (ask.need_key_frame)();
         }
     }
 }
@@ -132,9 +140,49 @@ struct Running {
     pipeline: gst::Pipeline,
     source: app::AppSrc,
     failed: Arc<AtomicBool>,
-    /// Buffers that entered the decoder.
-    taken: Arc<AtomicU64>,
+    inside: Arc<Mutex<Inside>>,
+}
+
+/// The frames that are in a decoder.
+#[derive(Default)]
+struct Inside {
+    /// Number, time to stamp on its picture, and when it went in.
+    frames: VecDeque<(u64, Timestamp, Instant)>,
     given: u64,
+    /// All before this are out, or left no picture.
+    first_inside: u64,
+}
+
+impl Inside {
+    fn add(&mut self, time: Timestamp) -> u64 {
+        let number = self.given;
+        self.given += 1;
+        if self.frames.len() == MOST_INSIDE {
+            self.frames.pop_front();
+        }
+        self.frames.push_back((number, time, Instant::now()));
+        number
+    }
+
+    /// The picture of frame `number` came out.
+    fn out(&mut self, number: u64) -> Option<Timestamp> {
+        let time = self.frames.iter().find(|(other, ..)| *other == number).map(|(_, time, _)| *time);
+        self.first_inside = self.first_inside.max(number + 1);
+        // A picture may come out before one that went in earlier: some of the past are kept.
+        while self.frames.front().is_some_and(|(other, ..)| other + 32 < self.first_inside) {
+            self.frames.pop_front();
+        }
+        time
+    }
+
+    fn stuck(&self) -> bool {
+        self.given - self.first_inside >= STUCK_FRAMES
+            && self
+                .frames
+                .iter()
+                .find(|(number, ..)| *number >= self.first_inside)
+                .is_some_and(|(.., since)| since.elapsed() >= STUCK_TIME)
+    }
 }
 
 impl Drop for Running {
@@ -161,7 +209,7 @@ impl Decoder {
     ) -> Result<Self, MediaError> {
         let shared = Arc::new(Shared {
             sink: Mutex::new(sink),
-            need_key_frame: Mutex::new((need_key_frame, None)),
+            ask: Mutex::new(Ask { need_key_frame, last: None }),
             pictures: AtomicU64::new(0),
             requests: AtomicU64::new(0),
         });
@@ -172,7 +220,6 @@ impl Decoder {
             running: Some(running),
             waiting_for_key_frame: true,
             last_restart: None,
-            progress: (0, 0),
             pushed: 0,
             dropped: 0,
             restarts: 0,
@@ -183,10 +230,9 @@ impl Decoder {
     /// dropped.
     pub fn push(&mut self, data: &[u8], time: Timestamp, key_frame: bool) {
         self.pushed += 1;
-        if self.running.as_ref().is_none_or(|running| running.failed.load(SeqCst)) {
+        if self.running.as_ref().is_none_or(Running::is_lost) {
             self.restart();
         }
-        self.watch_progress();
         if key_frame {
             self.waiting_for_key_frame = false;
         }
@@ -200,13 +246,12 @@ impl Decoder {
         };
         let mut buffer = gst::Buffer::from_slice(data.to_vec());
         if let Some(buffer) = buffer.get_mut() {
-            let time = u64::try_from(time.since_start().as_nanos()).unwrap_or(0);
-            buffer.set_pts(gst::ClockTime::from_nseconds(time));
+            // A number, by which its picture is known again.
+            buffer.set_pts(gst::ClockTime::from_mseconds(running.inside.lock().add(time)));
             if !key_frame {
                 buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
             }
         }
-        running.given += 1;
         if running.source.push_buffer(buffer).is_err() {
             running.failed.store(true, SeqCst);
         }
@@ -230,26 +275,10 @@ impl Decoder {
         }
     }
 
-    /// Notices a decoder that takes frames and makes no picture, or that is far behind.
-    fn watch_progress(&mut self) {
-        let pictures = self.shared.pictures.load(SeqCst);
-        if self.progress.0 == pictures {
-            self.progress.1 += u64::from(!self.waiting_for_key_frame);
-        } else {
-            self.progress = (pictures, 0);
-        }
-        let behind = self.running.as_ref().is_some_and(|r| r.given - r.taken.load(SeqCst) > MOST_WAITING);
-        if behind || self.progress.1 > MOST_WITHOUT_PICTURE {
-            self.progress.1 = 0;
-            self.waiting_for_key_frame = true;
-            self.shared.ask();
-        }
-    }
-
     fn restart(&mut self) {
         self.running = None;
         self.waiting_for_key_frame = true;
-        self.progress.1 = 0;
+        self.shared.ask();
         // Somebody who sends nothing but garbage must not keep the machine busy.
         if self.last_restart.is_some_and(|last| last.elapsed() < ASK_INTERVAL) {
             return;
@@ -264,6 +293,13 @@ impl Decoder {
 }
 
 impl Running {
+    /// Only another one helps.
+    fn is_lost(&self) -> bool {
+        self.failed.load(SeqCst)
+            || self.source.current_level_bytes() > MOST_BYTES
+            || self.inside.lock().stuck()
+    }
+
     fn start(codec: Codec, shared: &Arc<Shared>) -> Result<Self, MediaError> {
         elements::require_elements(&["appsrc", codec.element(), "appsink"])?;
         let source =
@@ -275,6 +311,7 @@ impl Running {
             .field("width", gst::IntRange::new(2, LARGEST_SIDE))
             .field("height", gst::IntRange::new(2, LARGEST_SIDE))
             .build();
+        let inside = Arc::<Mutex<Inside>>::default();
         let sink = app::AppSink::builder()
             .caps(&limits)
             .sync(false)
@@ -282,7 +319,7 @@ impl Running {
             .qos(false)
             .max_buffers(1)
             .drop(true)
-            .callbacks(pictures(shared.clone()))
+            .callbacks(pictures(shared.clone(), inside.clone()))
             .build();
         sink.set_property("enable-last-sample", false);
 
@@ -290,13 +327,7 @@ impl Running {
         pipeline.add_many([source.upcast_ref(), &decoder, sink.upcast_ref()]).map_err(failed)?;
         gst::Element::link_many([source.upcast_ref(), &decoder, sink.upcast_ref()]).map_err(failed)?;
 
-        let taken = Arc::new(AtomicU64::new(0));
         let pad = source.static_pad("src").ok_or_else(|| failed("appsrc has no pad"))?;
-        let count = taken.clone();
-        pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-            count.fetch_add(1, SeqCst);
-            gst::PadProbeReturn::Ok
-        });
         let asked = shared.clone();
         pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
             if info.event().is_some_and(|event| video::UpstreamForceKeyUnitEvent::parse(event).is_ok()) {
@@ -315,7 +346,7 @@ impl Running {
             }
             gst::BusSyncReply::Drop
         });
-        let running = Self { pipeline, source, failed: has_failed, taken, given: 0 };
+        let running = Self { pipeline, source, failed: has_failed, inside };
         running.pipeline.set_state(gst::State::Playing).map_err(failed)?;
         Ok(running)
     }
@@ -339,13 +370,18 @@ fn configure(codec: Codec, decoder: &gst::Element) {
 }
 
 /// What the decoder's thread does with its pictures.
-fn pictures(shared: Arc<Shared>) -> app::AppSinkCallbacks {
+fn pictures(shared: Arc<Shared>, inside: Arc<Mutex<Inside>>) -> app::AppSinkCallbacks {
     let mut converter = None;
     let mut sequence = 0;
     app::AppSinkCallbacks::builder()
         .new_sample(move |sink| {
             let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-            match picture(&sample, &mut converter, sequence) {
+            let pts = sample.buffer().and_then(|buffer| buffer.pts());
+            let Some(time) = pts.and_then(|pts| inside.lock().out(pts.mseconds())) else {
+                // Nothing that went in.
+                return Ok(gst::FlowSuccess::Ok);
+            };
+            match picture(&sample, &mut converter, time, sequence) {
                 Ok(frame) => {
                     sequence += 1;
                     shared.pictures.fetch_add(1, SeqCst);
@@ -358,7 +394,12 @@ fn pictures(shared: Arc<Shared>) -> app::AppSinkCallbacks {
         .build()
 }
 
-fn picture(sample: &gst::Sample, converter: &mut Option<Scaler>, sequence: u64) -> Result<Frame, MediaError> {
+fn picture(
+    sample: &gst::Sample,
+    converter: &mut Option<Scaler>,
+    time: Timestamp,
+    sequence: u64,
+) -> Result<Frame, MediaError> {
     let caps = sample.caps().ok_or_else(|| failed("no caps"))?;
     let info = video::VideoInfo::from_caps(caps).map_err(failed)?;
     let buffer = sample.buffer().ok_or_else(|| failed("no buffer"))?;
@@ -373,9 +414,8 @@ fn picture(sample: &gst::Sample, converter: &mut Option<Scaler>, sequence: u64) 
         let scaler = converter.get_or_insert_with(|| Scaler::new(Target::Yuv420(size)));
         (*scaler.scale_buffer(buffer, &info)?).into()
     };
-    let time = buffer.pts().unwrap_or_default().nseconds();
     Ok(Frame {
-        capture_time: Timestamp::from_clock(Duration::from_nanos(time)),
+        capture_time: time,
         sequence,
         format: PixelFormat::Yuv420,
         size,

@@ -65,25 +65,27 @@ pub struct Layout {
 }
 
 /// The grid's largest number of columns and rows.
-const MOST_ACROSS: usize = 7;
+const MOST_ACROSS: u32 = 7;
+/// No place of the grid is smaller.
+const SMALLEST_PLACE: FrameSize = FrameSize::new(64, 44);
 
 /// Places `seats` participants on a screen of `size` (at least 160x90): in a grid, or, when something is
 /// shared, in a strip beside it on the right (below it on an upright screen).
 pub fn layout(size: FrameSize, seats: usize, sharing: bool) -> Layout {
-    let screen = Rect::new(0, 0, size.width.max(160) & !1, size.height.max(90) & !1);
+    let screen = Rect::new(0, 0, floor_even(size.width.max(160)), floor_even(size.height.max(90)));
     let short = screen.width.min(screen.height);
     let gap = (short / 60).next_multiple_of(2).max(2);
     if !sharing {
-        return Layout { share: None, seats: grid(screen, seats.min(MOST_ACROSS * MOST_ACROSS), gap), gap };
+        return Layout { share: None, seats: grid(screen, seats, gap), gap };
     }
     if seats == 0 {
         return Layout { share: Some(cell(screen, gap, name_height(screen.height))), seats: Vec::new(), gap };
     }
     let (share, strip) = if screen.width >= screen.height {
-        let width = (screen.width / 5) & !1;
+        let width = floor_even(screen.width / 5);
         (Rect { width: screen.width - width, ..screen }, Rect { x: screen.width - width, width, ..screen })
     } else {
-        let height = (screen.height / 5) & !1;
+        let height = floor_even(screen.height / 5);
         (
             Rect { height: screen.height - height, ..screen },
             Rect { y: screen.height - height, height, ..screen },
@@ -107,11 +109,16 @@ pub fn letterbox(cell: Rect, picture: FrameSize) -> Rect {
     // Both are at most the cell's sides, which are u32.
     let (width, height) = (width.min(cw) as u32, height.min(ch) as u32);
     Rect {
-        x: cell.x + ((cell.width - width) / 2 & !1),
-        y: cell.y + ((cell.height - height) / 2 & !1),
+        x: cell.x + floor_even((cell.width - width) / 2),
+        y: cell.y + floor_even((cell.height - height) / 2),
         width,
         height,
     }
+}
+
+/// The largest even number up to `n`.
+pub(crate) fn floor_even(n: u32) -> u32 {
+    n & !1
 }
 
 /// `numerator / denominator`, rounded to an even number of at least 2.
@@ -124,27 +131,29 @@ fn grid(screen: Rect, seats: usize, gap: u32) -> Vec<Cell> {
     if seats == 0 {
         return Vec::new();
     }
-    let count = u32::try_from(seats).unwrap_or(1);
+    let most_columns = (screen.width / SMALLEST_PLACE.width).min(MOST_ACROSS);
+    let most_rows = (screen.height / SMALLEST_PLACE.height).min(MOST_ACROSS);
+    let count = u32::try_from(seats).unwrap_or(u32::MAX).min(most_columns * most_rows);
     let area = |columns: u32| {
         let rows = count.div_ceil(columns);
-        let place = Rect::new(0, 0, screen.width / columns & !1, screen.height / rows & !1);
+        let place = Rect::new(0, 0, floor_even(screen.width / columns), floor_even(screen.height / rows));
         let picture = letterbox(cell(place, gap, name_height(place.height)).picture, FrameSize::new(16, 9));
         u64::from(picture.width) * u64::from(picture.height)
     };
     // The first of the best, so more rows before more columns only when they are really larger.
-    let columns = (1..=count.min(MOST_ACROSS as u32))
-        .filter(|&columns| count.div_ceil(columns) <= MOST_ACROSS as u32)
+    let columns = (1..=count.min(most_columns))
+        .filter(|&columns| count.div_ceil(columns) <= most_rows)
         .max_by_key(|&columns| (area(columns), columns))
         .unwrap_or(1);
     let rows = count.div_ceil(columns);
-    let (width, height) = (screen.width / columns & !1, screen.height / rows & !1);
+    let (width, height) = (floor_even(screen.width / columns), floor_even(screen.height / rows));
     (0..count)
         .map(|index| {
             let (row, column) = (index / columns, index % columns);
             // A last row that is not full stands in the middle.
             let in_row = if row + 1 == rows { count - row * columns } else { columns };
-            let left = (screen.width - in_row * width) / 2 & !1;
-            let top = (screen.height - rows * height) / 2 & !1;
+            let left = floor_even((screen.width - in_row * width) / 2);
+            let top = floor_even((screen.height - rows * height) / 2);
             cell(
                 Rect::new(left + column * width, top + row * height, width, height),
                 gap,
@@ -163,9 +172,9 @@ fn line(strip: Rect, seats: usize, gap: u32, down: bool) -> Vec<Cell> {
         let picture = strip.height.saturating_sub(2 * gap + name_height(strip.height)) * 16 / 9;
         (strip.width, picture + 2 * gap)
     };
-    let step = (step.max(2) & !1).min(along);
+    let step = floor_even(step.max(2)).min(along);
     let count = u32::try_from(seats).unwrap_or(u32::MAX).min(along / step);
-    let start = (along - count * step) / 2 & !1;
+    let start = floor_even((along - count * step) / 2);
     (0..count)
         .map(|index| {
             let at = start + index * step;
@@ -188,7 +197,7 @@ fn cell(place: Rect, gap: u32, name_height: u32) -> Cell {
 }
 
 fn name_height(place_height: u32) -> u32 {
-    (place_height / 9).clamp(10, 48) & !1
+    floor_even((place_height / 9).clamp(10, 48))
 }
 
 #[cfg(test)]
@@ -220,6 +229,12 @@ mod tests {
         for seat in &with.seats {
             assert!(share.picture.width >= 3 * seat.picture.width);
         }
+    }
+
+    #[test]
+    fn a_small_screen_seats_whom_it_can() {
+        assert_eq!(layout(FrameSize::new(160, 90), 19, false).seats.len(), 4);
+        assert_eq!(layout(FrameSize::new(1280, 720), 1000, false).seats.len(), 49);
     }
 
     #[test]
@@ -255,7 +270,7 @@ mod tests {
             let inner = letterbox(cell, FrameSize::new(pw, ph));
             prop_assert!(cell.contains(inner));
             prop_assert!(inner.width == cell.width || inner.height == cell.height);
-            prop_assert!(inner.x % 2 == 0 && inner.y % 2 == 0 && inner.width % 2 == 0 && inner.height % 2 == 0);
+            prop_assert!([inner.x, inner.y, inner.width, inner.height].iter().all(|n| n % 2 == 0));
             let aspect = f64::from(pw) / f64::from(ph);
             // Within the rounding of one side, where neither side had to be raised to the least of 2.
             if inner.width > 2 && inner.height > 2 {

@@ -25,7 +25,7 @@ pub(crate) fn yuv420_length(size: FrameSize) -> Option<usize> {
 
 /// Bytes of an uncompressed picture without padding.
 fn packed_length(format: PixelFormat, size: FrameSize) -> Option<usize> {
-    let possible = |side: u32| (2..=16_384).contains(&side) && side % 2 == 0;
+    let possible = |side: u32| (2..=16_384).contains(&side) && side & 1 == 0;
     if !possible(size.width) || !possible(size.height) {
         return None;
     }
@@ -70,6 +70,7 @@ fn failed(message: impl ToString) -> MediaError {
 
 /// GStreamer's description of a picture without padding.
 fn packed_info(format: PixelFormat, size: FrameSize) -> Result<video::VideoInfo, MediaError> {
+    elements::start()?;
     let FrameSize { width, height } = size;
     // Sides were checked to be at most 16384 and even, so nothing overflows.
     let w = width as i32;
@@ -99,10 +100,12 @@ pub(crate) fn bt709() -> video::VideoColorimetry {
     )
 }
 
-/// Converts pictures to one format and size, on the caller's thread. The converter is kept while the
+/// Converts pictures to one format and size, on the caller's thread. The converters are kept while the
 /// source stays the same.
 pub(crate) struct Scaler {
     to: Target,
+    /// Makes a source smaller that is more than twice as large.
+    first: Option<Box<Scaler>>,
     kept: Option<Kept>,
 }
 
@@ -123,7 +126,7 @@ struct Kept {
 
 impl Scaler {
     pub(crate) fn new(to: Target) -> Self {
-        Self { to, kept: None }
+        Self { to, first: None, kept: None }
     }
 
     pub(crate) fn size(&self) -> FrameSize {
@@ -147,23 +150,70 @@ impl Scaler {
         buffer: &gst::BufferRef,
         info: &video::VideoInfo,
     ) -> Result<Scaled<'s>, MediaError> {
-        if self.kept.as_ref().is_none_or(|kept| kept.from != *info) {
-            self.kept = Some(self.converter(info)?);
-        }
-        // Just made when it was not there.
-        let Some(kept) = &mut self.kept else { return Err(failed("no converter")) };
-        let input = video::VideoFrameRef::from_buffer_ref_readable(buffer, info).map_err(failed)?;
-        let writable = kept.output.make_mut();
-        let mut output =
-            video::VideoFrameRef::from_buffer_ref_writable(writable, &kept.output_info).map_err(failed)?;
-        kept.converter.frame_ref(&input, &mut output);
-        drop(output);
-        Ok(Scaled(kept.output.map_readable().map_err(failed)?))
+        let output = &self.run(buffer, info)?.output;
+        Ok(Scaled(output.map_readable().map_err(failed)?))
     }
 
-    fn converter(&self, from: &video::VideoInfo) -> Result<Kept, MediaError> {
-        elements::start()?;
-        let (output_info, length) = match self.to {
+    fn run(&mut self, buffer: &gst::BufferRef, info: &video::VideoInfo) -> Result<&Kept, MediaError> {
+        let Some(size) = halved(FrameSize::new(info.width(), info.height()), self.size()) else {
+            self.first = None;
+            return convert(&mut self.kept, self.to, buffer, info);
+        };
+        if self.first.as_ref().is_none_or(|first| first.size() != size) {
+            self.first = None;
+        }
+        let first = self.first.get_or_insert_with(|| Box::new(Self::new(Target::Yuv420(size))));
+        let halved = first.run(buffer, info)?;
+        convert(&mut self.kept, self.to, &halved.output, &halved.output_info)
+    }
+}
+
+/// The size to make a picture first that is more than twice as large as `to`: halved until it is not.
+///
+/// GStreamer weighs pixels in 64ths. Rounded, the weights of many pixels do not add up to one, and the
+/// picture would get brighter or pink. For two pixels, as in halving, they are exact.
+fn halved(from: FrameSize, to: FrameSize) -> Option<FrameSize> {
+    let halve = |side: u32| (side / 2).next_multiple_of(2).max(2);
+    let mut size = from;
+    while size.width > 2 * to.width || size.height > 2 * to.height {
+        let next = FrameSize {
+            width: if size.width > 2 * to.width { halve(size.width) } else { size.width },
+            height: if size.height > 2 * to.height { halve(size.height) } else { size.height },
+        };
+        if next == size {
+            break;
+        }
+        size = next;
+    }
+    // Sources of GStreamer's may have odd sides, and cannot be kept so on the way.
+    let size = FrameSize::new(size.width.next_multiple_of(2), size.height.next_multiple_of(2));
+    let smaller = size.width < from.width || size.height < from.height;
+    smaller.then_some(size)
+}
+
+/// Converts into the output of `kept`, which is made anew when the source changed.
+fn convert<'k>(
+    kept: &'k mut Option<Kept>,
+    to: Target,
+    buffer: &gst::BufferRef,
+    info: &video::VideoInfo,
+) -> Result<&'k Kept, MediaError> {
+    let kept = match kept.take() {
+        Some(same) if same.from == *info => kept.insert(same),
+        _ => kept.insert(Kept::new(to, info)?),
+    };
+    let input = video::VideoFrameRef::from_buffer_ref_readable(buffer, info).map_err(failed)?;
+    let writable = kept.output.make_mut();
+    let mut output =
+        video::VideoFrameRef::from_buffer_ref_writable(writable, &kept.output_info).map_err(failed)?;
+    kept.converter.frame_ref(&input, &mut output);
+    drop(output);
+    Ok(kept)
+}
+
+impl Kept {
+    fn new(to: Target, from: &video::VideoInfo) -> Result<Self, MediaError> {
+        let (output_info, length) = match to {
             Target::Yuv420(size) => {
                 (packed_info(PixelFormat::Yuv420, size)?, yuv420_length(size).unwrap_or(0))
             }
@@ -186,7 +236,7 @@ impl Scaler {
         config.set_threads(1);
         let converter = video::VideoConverter::new(from, &output_info, Some(config)).map_err(failed)?;
         let output = gst::Buffer::from_mut_slice(vec![0_u8; length]);
-        Ok(Kept { from: from.clone(), converter, output, output_info })
+        Ok(Self { from: from.clone(), converter, output, output_info })
     }
 }
 
@@ -266,6 +316,27 @@ mod tests {
         let expected = [vec![100; 128], vec![90; 32], vec![160; 32]].concat();
         assert_eq!(converted(&frame(PixelFormat::Nv12, size, nv12), size), expected);
         assert_eq!(converted(&frame(PixelFormat::Yuyv, size, yuyv), size), expected);
+    }
+
+    /// Found on the screen: pictures made smaller by 5 were pink.
+    #[test]
+    fn no_size_changes_a_colour() {
+        for (w, h) in [(1280, 720), (1920, 1080), (720, 1280), (320, 180)] {
+            let size = FrameSize::new(w, h);
+            let pixels = (w * h) as usize;
+            let bytes = [vec![200; pixels], vec![90; pixels / 4], vec![160; pixels / 4]].concat();
+            let source = frame(PixelFormat::Yuv420, size, bytes);
+            for width in (32..=1280).step_by(26) {
+                let height = (width * h / w).next_multiple_of(2);
+                let out = converted(&source, FrameSize::new(width, height));
+                let (luma, chroma) = out.split_at((width * height) as usize);
+                let (u, v) = chroma.split_at(chroma.len() / 2);
+                for (plane, value) in [(luma, 200), (u, 90), (v, 160)] {
+                    let worst = plane.iter().map(|pixel| pixel.abs_diff(value)).max();
+                    assert!(worst <= Some(3), "{size} to {width}x{height}: {worst:?}");
+                }
+            }
+        }
     }
 
     #[test]

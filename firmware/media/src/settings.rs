@@ -107,3 +107,33 @@ impl PictureSettings {
         if self.frame_rate_hz.is_finite() { self.frame_rate_hz.clamp(1.0, 60.0) } else { 30.0 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn settings_are_read_as_people_write_them() {
+        let text = "orientation = 90\nmirror = true\npreference = \"sharpness\"";
+        let settings: PictureSettings = toml::from_str(text).unwrap();
+        let expected = PictureSettings {
+            orientation: Orientation::Right,
+            mirror: true,
+            preference: Preference::Sharpness,
+            ..Default::default()
+        };
+        assert_eq!(settings, expected);
+        assert_eq!(
+            toml::from_str::<PictureSettings>(&toml::to_string(&settings).unwrap()).unwrap(),
+            settings
+        );
+    }
+
+    #[test]
+    fn what_is_no_setting_is_refused_with_a_reason() {
+        let error = toml::from_str::<PictureSettings>("orientation = 45").unwrap_err().to_string();
+        assert!(error.contains("0, 90, 180 or 270"), "{error}");
+        assert!(toml::from_str::<PictureSettings>("mirrored = true").is_err());
+    }
+}

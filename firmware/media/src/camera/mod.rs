@@ -94,7 +94,7 @@ pub struct CameraPipeline {
     /// Low, mid, high.
     runners: [Runner; 3],
     mjpeg: MjpegDecoder,
-    to_yuv420: Option<Scaler>,
+    unpacker: Option<Scaler>,
     preview: bool,
     last_upright: Option<Frame>,
     frames: u64,
@@ -125,7 +125,7 @@ impl CameraPipeline {
             grants: Vec::new(),
             runners: LayerId::ALL.map(Runner::new),
             mjpeg: MjpegDecoder::new(),
-            to_yuv420: None,
+            unpacker: None,
             preview: false,
             last_upright: None,
             frames: 0,
@@ -146,7 +146,7 @@ impl CameraPipeline {
             self.last_upright = None;
             return Ok(());
         }
-        let source = self.to_yuv420(frame)?;
+        let source = self.unpack(frame)?;
         let upright = self.upright(source)?;
         self.last_upright = self.preview.then(|| upright.clone());
         if self.planned_for != Some(upright.size) {
@@ -273,7 +273,7 @@ impl CameraPipeline {
         }
     }
 
-    fn to_yuv420(&mut self, frame: &Frame) -> Result<Frame, MediaError> {
+    fn unpack(&mut self, frame: &Frame) -> Result<Frame, MediaError> {
         match frame.format {
             PixelFormat::Yuv420 => {
                 checked_bytes(frame)?;
@@ -281,10 +281,10 @@ impl CameraPipeline {
             }
             PixelFormat::Mjpeg => self.mjpeg.decode(frame),
             _ => {
-                if self.to_yuv420.as_ref().is_none_or(|scaler| scaler.size() != frame.size) {
-                    self.to_yuv420 = None;
+                if self.unpacker.as_ref().is_none_or(|scaler| scaler.size() != frame.size) {
+                    self.unpacker = None;
                 }
-                let scaler = self.to_yuv420.get_or_insert_with(|| Scaler::new(Target::Yuv420(frame.size)));
+                let scaler = self.unpacker.get_or_insert_with(|| Scaler::new(Target::Yuv420(frame.size)));
                 let bytes = scaler.scale(frame)?;
                 Ok(yuv420(frame, frame.size, (*bytes).into()))
             }

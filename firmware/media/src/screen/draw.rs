@@ -6,7 +6,10 @@ use super::{
     canvas::{Canvas, Color},
     text::{Align, line},
 };
-use crate::{Rect, layout::Cell};
+use crate::{
+    Rect,
+    layout::{Cell, floor_even},
+};
 
 pub(super) const BACKGROUND: Color = Color { y: 30, u: 132, v: 126 };
 pub(super) const LETTERBOX: Color = Color { y: 16, u: 128, v: 128 };
@@ -29,10 +32,10 @@ const DISCS: [Color; 6] = [
 pub(super) fn name(canvas: &mut Canvas, strip: Rect, name: &str, muted: bool) {
     canvas.fill(strip, BACKGROUND);
     let side = strip.height.min(strip.width);
-    let mut left = strip.height / 4 & !1;
+    let mut left = floor_even(strip.height / 4);
     if muted {
         canvas.paint(Rect { width: side, ..strip }, &microphone_off(side), MUTED);
-        left = side + strip.height / 8 & !1;
+        left = side + floor_even(strip.height / 8);
     }
     let left = left.min(strip.width - 2);
     let place = Rect { x: strip.x + left, width: strip.width - left, ..strip };
@@ -55,10 +58,10 @@ pub(super) fn speaking(canvas: &mut Canvas, cell: Cell, gap: u32, speaking: bool
 /// A seat without a picture: a disc of a colour of its own, with initials.
 pub(super) fn placeholder(canvas: &mut Canvas, place: Rect, id: &str, name: &str) {
     canvas.fill(place, EMPTY_SEAT);
-    let side = (place.width.min(place.height) / 2).max(2) & !1;
+    let side = floor_even((place.width.min(place.height) / 2).max(2));
     let disc = Rect::new(
-        place.x + ((place.width - side) / 2 & !1),
-        place.y + ((place.height - side) / 2 & !1),
+        place.x + floor_even((place.width - side) / 2),
+        place.y + floor_even((place.height - side) / 2),
         side,
         side,
     );
@@ -72,9 +75,14 @@ pub(super) fn placeholder(canvas: &mut Canvas, place: Rect, id: &str, name: &str
 /// A picture without people: one large line, one under it.
 pub(super) fn notice(canvas: &mut Canvas, title: &str, hint: &str) {
     let FrameSize { width, height } = canvas.size();
-    let margin = width / 20 & !1;
+    let margin = floor_even(width / 20);
     let row = |part: u32, of: u32| {
-        Rect::new(margin, (height * part / 100) & !1, width - 2 * margin, (height * of / 100).max(2) & !1)
+        Rect::new(
+            margin,
+            floor_even(height * part / 100),
+            width - 2 * margin,
+            floor_even((height * of / 100).max(2)),
+        )
     };
     for (place, text, color) in [(row(36, 14), title, TEXT), (row(53, 8), hint, HINT)] {
         canvas.paint(place, &line(text, place.height * 4 / 5, place.size(), Align::Center), color);

@@ -18,7 +18,7 @@ use rostrum_hal::{Frame, FrameData, FrameSize, PixelFormat, Timestamp};
 
 use crate::{
     MediaError, Rect,
-    layout::{Cell, Layout, layout, letterbox},
+    layout::{Cell, Layout, floor_even, layout, letterbox},
     picture::{Scaler, Target, checked_bytes},
 };
 use canvas::Canvas;
@@ -63,7 +63,7 @@ pub struct Meeting {
     pub seats: Vec<Seat>,
     /// What is shared; the seats are then small beside it.
     pub share: Option<Share>,
-    /// Show the room's own picture, small, in the corner.
+    /// Show the room's own picture, small: in the corner, or after the others beside what is shared.
     pub self_view: bool,
     /// What to write while nobody else is here.
     pub empty: String,
@@ -132,6 +132,8 @@ pub struct Screen {
     frame_rate_hz: f64,
     scene: Scene,
     layout: Layout,
+    /// The room's own place beside a share.
+    self_cell: Option<Cell>,
     canvas: Canvas,
     inputs: ScreenInput,
     tiles: HashMap<String, Tile>,
@@ -166,13 +168,15 @@ impl Screen {
     /// [`MediaError::Start`].
     pub fn new(size: FrameSize, frame_rate_hz: f64) -> Result<Self, MediaError> {
         crate::elements::start()?;
-        let size = FrameSize::new(size.width.clamp(160, 8192) & !1, size.height.clamp(90, 8192) & !1);
+        let size =
+            FrameSize::new(floor_even(size.width.clamp(160, 8192)), floor_even(size.height.clamp(90, 8192)));
         let frame_rate_hz = if frame_rate_hz.is_finite() { frame_rate_hz.clamp(1.0, 120.0) } else { 30.0 };
         Ok(Self {
             size,
             frame_rate_hz,
             scene: Scene::Idle(Idle::default()),
             layout: Layout::default(),
+            self_cell: None,
             canvas: Canvas::new(size),
             inputs: ScreenInput(Arc::default()),
             tiles: HashMap::new(),
@@ -204,12 +208,17 @@ impl Screen {
         if scene == self.scene {
             return;
         }
+        self.self_cell = None;
         let (layout, stale) = match (&self.scene, &scene) {
             (_, Scene::Idle(_)) => (Layout::default(), true),
             (before, Scene::Meeting(meeting)) => {
-                let layout = layout(self.size, meeting.seats.len(), meeting.share.is_some());
-                let stale = layout != self.layout || !before.same_places(meeting);
-                (layout, stale)
+                let sharing = meeting.share.is_some();
+                let in_strip = sharing && meeting.self_view;
+                let mut layout = layout(self.size, meeting.seats.len() + usize::from(in_strip), sharing);
+                if in_strip {
+                    self.self_cell = layout.seats.pop();
+                }
+                (layout, !before.same_places(meeting))
             }
         };
         self.layout = layout;
@@ -270,6 +279,8 @@ impl Screen {
     /// Draws what changed, and gives the whole as [`PixelFormat::Yuv420`], due `now`.
     pub fn render(&mut self, now: Timestamp) -> Frame {
         self.take_inputs();
+        // What was under the room's own picture must come back when that changes its shape.
+        self.stale |= self.self_tile.drawn.is_some() && self.self_tile.drawn != self.self_place();
         if self.stale {
             self.canvas.fill(Rect::new(0, 0, self.size.width, self.size.height), draw::BACKGROUND);
             for tile in self.tiles.values_mut().chain([&mut self.self_tile]) {
@@ -347,23 +358,24 @@ impl Screen {
         }
     }
 
-    /// The room's own picture lies over the others in the corner, so it is drawn after them each time.
-    fn draw_self(&mut self) {
-        let Some(frame) = &self.self_tile.frame else { return };
-        let (width, height) = (self.size.width / 5 & !1, self.size.height / 5 & !1);
-        let place = letterbox(Rect::new(0, 0, width, height), frame.size);
-        let margin = self.size.height / 15 & !1;
-        let corner = Rect {
-            x: self.size.width.saturating_sub(place.width + margin) & !1,
-            y: self.size.height.saturating_sub(place.height + margin) & !1,
-            ..place
-        };
-        if self.self_tile.drawn.is_some_and(|drawn| drawn != corner) {
-            // What was under it must come back; rare, as the room's picture seldom changes its shape.
-            self.stale = true;
+    /// Where the room's own picture goes: in its cell, or in the corner, over the others.
+    fn self_place(&self) -> Option<Rect> {
+        let frame = self.self_tile.frame.as_ref()?;
+        if let Some(cell) = self.self_cell {
+            return Some(letterbox(cell.picture, frame.size));
         }
+        let (width, height) = (floor_even(self.size.width / 5), floor_even(self.size.height / 5));
+        let place = letterbox(Rect::new(0, 0, width, height), frame.size);
+        let margin = floor_even(self.size.height / 15);
+        let (x, y) = (place.width + margin, place.height + margin);
+        Some(Rect { x: floor_even(self.size.width - x), y: floor_even(self.size.height - y), ..place })
+    }
+
+    /// After the others each time, as it may lie over them.
+    fn draw_self(&mut self) {
+        let Some(place) = self.self_place() else { return };
         self.self_tile.picture_stale = true;
-        self.self_tile.draw_picture(&mut self.canvas, corner, |_| {});
+        self.self_tile.draw_picture(&mut self.canvas, place, |_| {});
     }
 }
 
