@@ -1,6 +1,6 @@
 //! SCTP and the data channels on it (RFC 8831, RFC 8832).
 
-use super::{DataKind, SendDataError, dtls::Role};
+use super::{DataKind, SendDataError, dtls::Role, sctp_check::SctpCheck};
 use bytes::{Bytes, BytesMut};
 use rtc::{
     datachannel::message::{
@@ -20,6 +20,7 @@ use rtc::{
 };
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    panic::{AssertUnwindSafe, catch_unwind},
     time::Instant,
 };
 
@@ -51,6 +52,7 @@ struct Channel {
 pub(super) struct DataChannels {
     role: Role,
     endpoint: Endpoint,
+    check: SctpCheck,
     association: Option<(AssociationHandle, Association)>,
     established: bool,
     /// Whether we open the channels of [`DataKind`] ourselves.
@@ -72,6 +74,7 @@ impl DataChannels {
         DataChannels {
             role,
             endpoint,
+            check: SctpCheck::default(),
             association: None,
             established: false,
             opens: false,
@@ -100,6 +103,24 @@ impl DataChannels {
 
     /// Takes a packet out of DTLS.
     pub(super) fn handle(&mut self, now: Instant, packet: BytesMut, out: &mut Vec<DataOutput>) {
+        if !self.check.accepts(&packet) {
+            return;
+        }
+        // A last line: whatever the library does not survive costs the remote its channels and nobody else.
+        let survived = catch_unwind(AssertUnwindSafe(|| self.take(now, packet, out)));
+        if survived.is_err() {
+            log::error!("SCTP failed on a packet of the remote; its data channels are closed");
+            self.abandon();
+        }
+    }
+
+    fn abandon(&mut self) {
+        self.association = None;
+        self.established = false;
+        self.channels.clear();
+    }
+
+    fn take(&mut self, now: Instant, packet: BytesMut, out: &mut Vec<DataOutput>) {
         match self.endpoint.handle(now, TUNNEL, None, packet.freeze()) {
             // There is one association in the life of a connection: the library would keep any number.
             Some((handle, DatagramEvent::NewAssociation(association))) => {
@@ -293,18 +314,31 @@ impl DataChannels {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant, out: &mut Vec<DataOutput>) {
-        if let Some((_, association)) = &mut self.association {
-            association.handle_timeout(now);
-            self.process(now, out);
+        let survived = catch_unwind(AssertUnwindSafe(|| {
+            if let Some((_, association)) = &mut self.association {
+                association.handle_timeout(now);
+                self.process(now, out);
+            }
+        }));
+        if survived.is_err() {
+            log::error!("SCTP failed on a timer; the data channels are closed");
+            self.abandon();
         }
     }
 
     /// The packets to put into DTLS.
     pub(super) fn poll_transmit(&mut self, now: Instant) -> Option<Vec<Bytes>> {
         let (_, association) = self.association.as_mut()?;
-        match association.poll_transmit(now)?.message {
-            Payload::RawEncode(packets) => Some(packets),
-            _ => None,
+        match catch_unwind(AssertUnwindSafe(|| association.poll_transmit(now))) {
+            Ok(transmit) => match transmit?.message {
+                Payload::RawEncode(packets) => Some(packets),
+                _ => None,
+            },
+            Err(_) => {
+                log::error!("SCTP failed on sending; the data channels are closed");
+                self.abandon();
+                None
+            }
         }
     }
 }

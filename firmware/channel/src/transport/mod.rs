@@ -20,6 +20,7 @@ mod receive;
 mod reception;
 mod rtcp;
 mod rtp;
+mod sctp_check;
 mod sdp;
 mod section;
 mod send;
