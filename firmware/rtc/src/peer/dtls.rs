@@ -1,7 +1,7 @@
 //! DTLS 1.2 and the keys of SRTP (RFC 5764).
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc,
@@ -30,8 +30,11 @@ use rtc::{
 
 use crate::RtcError;
 
-/// Interval of handshake retransmissions.
-const FLIGHT: Duration = Duration::from_millis(250);
+/// Time from a flight of the handshake to its repetition; doubled each time.
+const FLIGHT: Duration = Duration::from_millis(150);
+const LONGEST_FLIGHT: Duration = Duration::from_millis(1200);
+/// Least time between two flights when the service repeats its own.
+const PROMPT: Duration = Duration::from_millis(60);
 /// A handshake that takes longer has failed.
 const TIMEOUT: Duration = Duration::from_secs(8);
 /// Packets that may be reordered: at 20 Mbit/s, 200 ms.
@@ -71,6 +74,13 @@ pub(super) struct Dtls {
     /// Of a client that has not begun.
     pending: Option<Arc<HandshakeConfig>>,
     deadline: Option<Instant>,
+    /// When to repeat our flight, and how long to wait after that.
+    repeat: Option<(Instant, Duration)>,
+    minutes_ahead: u32,
+    /// Numbers of the handshake messages that came.
+    seen: HashSet<u16>,
+    last_flight: Option<Instant>,
+    out: VecDeque<BytesMut>,
     keys: Option<(Context, Context)>,
     established: bool,
     failure: Option<&'static str>,
@@ -86,6 +96,11 @@ impl Dtls {
             endpoint: None,
             pending: None,
             deadline: None,
+            repeat: None,
+            minutes_ahead: 0,
+            seen: HashSet::new(),
+            last_flight: None,
+            out: VecDeque::new(),
             keys: None,
             established: false,
             failure: None,
@@ -126,7 +141,6 @@ impl Dtls {
                 },
             )))
             .with_extended_master_secret(ExtendedMasterSecretType::Require)
-            .with_flight_interval(FLIGHT)
             .build(client, None)
             .map_err(RtcError::connection)?;
         let config = Arc::new(config);
@@ -144,17 +158,57 @@ impl Dtls {
         {
             self.failure = Some("the DTLS handshake could not begin");
         }
+        self.collect(now);
+    }
+
+    /// Takes what the endpoint wants to send. `true` when there was something.
+    fn collect(&mut self, now: Instant) -> bool {
+        let before = self.out.len();
+        while let Some(transmit) = self.endpoint.as_mut().and_then(Endpoint::poll_transmit) {
+            self.out.push_back(transmit.message);
+        }
+        let sent = self.out.len() > before;
+        if sent && !self.established {
+            self.last_flight = Some(now);
+            self.repeat = Some((now + FLIGHT, FLIGHT));
+        }
+        sent
+    }
+
+    /// Sends our flight again.
+    fn repeat_flight(&mut self, now: Instant) {
+        let wait = self.repeat.map_or(FLIGHT, |(_, wait)| (wait * 2).min(LONGEST_FLIGHT));
+        if let Some(endpoint) = &mut self.endpoint {
+            // The library's timer has a pace of its own: each time it is told that it is a minute later.
+            self.minutes_ahead += 1;
+            let late = now + Duration::from_secs(60) * self.minutes_ahead;
+            if endpoint.handle_timeout(ANYWHERE, late).is_err() {
+                self.failure = Some("the DTLS handshake was repeated too often");
+            }
+        }
+        self.collect(now);
+        self.repeat = Some((now + wait, wait));
     }
 
     pub(super) fn handle_datagram(&mut self, now: Instant, bytes: BytesMut) {
-        let Some(endpoint) = &mut self.endpoint else { return };
-        if self.pending.is_some() || self.failure.is_some() {
+        if self.endpoint.is_none() || self.pending.is_some() || self.failure.is_some() {
             return;
         }
         // What cannot be read is dropped: anybody can send us datagrams (RFC 6347 §4.1.2.7).
+        self.deadline.get_or_insert(now + TIMEOUT);
+        if !self.established && self.is_repetition(&bytes) {
+            // The other end repeats its flight, so ours was lost (RFC 6347 §4.2.4): ours again, and at once. The
+            // endpoint must not see it: a message that it has makes it forget its timer for ever.
+            if self.last_flight.is_some_and(|at| now.duration_since(at) >= PROMPT) {
+                self.repeat_flight(now);
+            }
+            return;
+        }
+        let Some(endpoint) = &mut self.endpoint else { return };
         let events = match endpoint.read(now, ANYWHERE, None, bytes) {
             Ok(events) => events,
             Err(error) => {
+                self.collect(now);
                 if !self.established && self.mismatch.load(Ordering::Relaxed) {
                     self.failure = Some("the service's media certificate is not the one that it announced");
                 } else if !self.established && matches!(error, Error::ErrAlertFatalOrClose) {
@@ -182,6 +236,34 @@ impl Dtls {
                 _ => {}
             }
         }
+        self.collect(now);
+    }
+
+    /// Whether a datagram consists of handshake messages that came before. Remembers those that did not.
+    fn is_repetition(&mut self, datagram: &[u8]) -> bool {
+        let mut repetition = true;
+        let mut rest = datagram;
+        // Record: type, version, epoch, number, length; message: type, length, number, fragment's place and length.
+        while let Some((header, after)) = rest.split_at_checked(13) {
+            let length = usize::from(u16::from_be_bytes([header[11], header[12]]));
+            let Some((message, after)) = after.split_at_checked(length) else { return false };
+            rest = after;
+            let plain_handshake = header[0] == 22 && header[3..5] == [0, 0] && message.len() >= 12;
+            // The first hello of a client may be repeated before anything is remembered of it.
+            if !plain_handshake
+                || message[1..4] != message[9..12]
+                || message[0] == 1 && message[4..6] == [0, 0]
+            {
+                repetition = false;
+                continue;
+            }
+            let number = u16::from_be_bytes([message[4], message[5]]);
+            // A handshake has some ten messages.
+            if number < 32 && self.seen.insert(number) {
+                repetition = false;
+            }
+        }
+        repetition
     }
 
     /// Outgoing and incoming keys, once.
@@ -203,29 +285,28 @@ impl Dtls {
         {
             let _ = endpoint.write(now, ANYWHERE, packet);
         }
+        self.collect(now);
     }
 
     pub(super) fn poll_transmit(&mut self) -> Option<BytesMut> {
-        Some(self.endpoint.as_mut()?.poll_transmit()?.message)
+        self.out.pop_front()
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        if self.failure.is_some() {
+        if self.failure.is_some() || self.established {
             return None;
         }
-        let retransmission = self.endpoint.as_ref().and_then(|e| e.poll_timeout(&ANYWHERE));
-        let deadline = self.deadline.filter(|_| !self.established);
-        retransmission.into_iter().chain(deadline).min()
+        self.deadline.into_iter().chain(self.repeat.map(|(at, _)| at)).min()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        if !self.established && self.deadline.is_some_and(|at| now >= at) {
-            self.failure = Some("the DTLS handshake with the service took too long");
+        if self.established || self.failure.is_some() {
+            return;
         }
-        if let Some(endpoint) = &mut self.endpoint
-            && endpoint.poll_timeout(&ANYWHERE).is_some_and(|at| now >= at)
-        {
-            let _ = endpoint.handle_timeout(ANYWHERE, now);
+        if self.deadline.is_some_and(|at| now >= at) {
+            self.failure = Some("the DTLS handshake with the service took too long");
+        } else if self.repeat.is_some_and(|(at, _)| now >= at) {
+            self.repeat_flight(now);
         }
     }
 
@@ -233,6 +314,7 @@ impl Dtls {
         if let Some(endpoint) = &mut self.endpoint {
             let _ = endpoint.close(now);
         }
+        self.collect(now);
     }
 }
 
