@@ -19,7 +19,6 @@ pub fn run() -> anyhow::Result<()> {
     setup::to_test()?;
     setup::pages()?;
     setup::build("debug")?;
-    let film = setup::film()?;
     let dir = paths::target().join("screenshots");
     let service = Service::start(&ServiceOptions {
         profile: "debug",
@@ -35,7 +34,7 @@ pub fn run() -> anyhow::Result<()> {
             port: 0,
             user: "room",
             channel: "demo",
-            clip: Some(&film),
+            clip: None,
             extra: "",
         },
     )?;
