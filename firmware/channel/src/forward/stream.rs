@@ -82,7 +82,8 @@ pub struct Resend {
 #[derive(Debug, Clone, Copy)]
 struct Sent {
     resend: Resend,
-    last: Instant,
+    /// When it was sent again last.
+    again: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -169,10 +170,7 @@ impl DownStream {
             _ => Offsets::default(),
         };
         let out = Outgoing { seq: number as u16, timestamp, vp8, empty: packet.leave_out };
-        self.remember(
-            Resend { layer: packet.layer, epoch: packet.epoch, number: packet.number, out },
-            packet.arrival,
-        );
+        self.remember(Resend { layer: packet.layer, epoch: packet.epoch, number: packet.number, out });
         Some(out)
     }
 
@@ -232,25 +230,25 @@ impl DownStream {
         Some(timestamp.wrapping_add(current.timestamp_offset))
     }
 
-    fn remember(&mut self, resend: Resend, now: Instant) {
+    fn remember(&mut self, resend: Resend) {
         let size = if self.video { SENT_VIDEO } else { SENT_AUDIO };
         if self.sent.is_empty() {
             self.sent.resize(size, None);
         }
-        self.sent[usize::from(resend.out.seq) % size] = Some(Sent { resend, last: now });
+        self.sent[usize::from(resend.out.seq) % size] = Some(Sent { resend, again: None });
     }
 
-    /// The subscriber misses `seq`: what to send again, unless it was sent within the last `round_trip`.
+    /// The subscriber misses `seq`: what to send again, unless that was done within the last `round_trip`.
     pub fn resend(&mut self, now: Instant, seq: u16, round_trip: Duration) -> Option<Resend> {
         if self.sent.is_empty() {
             return None;
         }
         let slot = usize::from(seq) % self.sent.len();
         let sent = self.sent[slot].as_mut().filter(|sent| sent.resend.out.seq == seq)?;
-        if now.saturating_duration_since(sent.last) < round_trip {
+        if sent.again.is_some_and(|again| now.saturating_duration_since(again) < round_trip) {
             return None;
         }
-        sent.last = now;
+        sent.again = Some(now);
         Some(sent.resend)
     }
 }
@@ -354,11 +352,10 @@ mod tests {
         let round_trip = Duration::from_millis(50);
         let mut stream = DownStream::new(true, 0);
         let out = stream.forward(&packet(2, 500, 0, now, true), Some(2), 2, &NONE).unwrap();
-        assert_eq!(stream.resend(now, out.seq, round_trip), None, "it can hardly be lost yet");
-        let later = now + round_trip;
-        assert_eq!(stream.resend(later, out.seq, round_trip).unwrap().number, 500);
-        assert_eq!(stream.resend(later + round_trip / 2, out.seq, round_trip), None);
-        assert_eq!(stream.resend(later, out.seq.wrapping_add(1), round_trip), None, "never sent");
+        assert_eq!(stream.resend(now, out.seq, round_trip).unwrap().number, 500);
+        assert_eq!(stream.resend(now + round_trip / 2, out.seq, round_trip), None);
+        assert_eq!(stream.resend(now + round_trip, out.seq, round_trip).unwrap().number, 500);
+        assert_eq!(stream.resend(now, out.seq.wrapping_add(1), round_trip), None, "never sent");
     }
 
     #[derive(Debug, Clone)]

@@ -112,10 +112,16 @@ impl Sfu {
         let Some(owner) = self.sessions.get(track.owner) else { return };
         let Some(down) = track.down.iter().find(|down| down.session == key) else { return };
         let peer = down.peer;
+        let reused = !of_client
+            && self.peers.get(peer).is_some_and(|slot| {
+                slot.peer.sections().any(|section| section.kind == track.kind && section.sending.is_none())
+            });
+        // Tracks with the same stream are played in sync. On a section that had another track before, clients
+        // keep that one's track id: there the stream has to say the track.
+        let stream = if reused { &track.info.sid } else { &track.info.stream };
         let spec = SenderSpec {
             kind: track.kind,
-            // Tracks with the same stream are played in sync.
-            stream_id: format!("{}|{}", owner.sid, track.info.stream),
+            stream_id: format!("{}|{stream}", owner.sid),
             track_id: track.info.sid.clone(),
             cname: owner.sid.clone(),
             ssrc: down.ssrc,

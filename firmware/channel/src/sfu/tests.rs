@@ -122,7 +122,7 @@ impl Client {
             Message::Update(update) => Some(update.participants),
             _ => None,
         });
-        updates.flatten().filter(|info| info.identity == user).last()
+        updates.flatten().rfind(|info| info.identity == user)
     }
 
     fn leave(&mut self) -> Option<LeaveRequest> {
@@ -482,4 +482,43 @@ proptest! {
             }
         }
     }
+}
+
+/// The last offer of the service, answered as an SDK would.
+fn answer_offer(service: &mut Service, client: &mut Client) -> Option<String> {
+    let offer = client.messages().into_iter().rev().find_map(|message| match message {
+        Message::Offer(offer) => Some(offer),
+        _ => None,
+    })?;
+    let sdp = offer.sdp.replace("a=setup:actpass", "a=setup:active").replace("a=sendonly", "a=recvonly");
+    let answer = livekit_protocol::SessionDescription {
+        r#type: "answer".to_string(),
+        sdp,
+        id: offer.id,
+        ..Default::default()
+    };
+    service.say(client, Request::Answer(answer));
+    Some(offer.sdp)
+}
+
+#[test]
+fn a_section_that_had_another_track_names_its_new_track_in_the_stream() {
+    // libwebrtc keeps the track id of the first track of a section: the second was not recognised.
+    let mut service = Service::new();
+    let mut bob = service.join("room", "bob");
+    answer_offer(&mut service, &mut bob).unwrap();
+    let mut offered = Vec::new();
+    for user in ["ann", "cat"] {
+        let publisher = service.join("room", user);
+        service.say(&publisher, Request::AddTrack(camera("any")));
+        service.say(&publisher, offer(1));
+        offered.push(answer_offer(&mut service, &mut bob).unwrap());
+        service.say(&publisher, Request::Leave(LeaveRequest::default()));
+        answer_offer(&mut service, &mut bob).unwrap();
+    }
+    let sections = |sdp: &str| sdp.matches("m=video").count();
+    assert_eq!((sections(&offered[0]), sections(&offered[1])), (1, 1), "the section is used again");
+    let stream = |sdp: &str| sdp.split("a=msid:").nth(1).unwrap().split(' ').next().unwrap().to_string();
+    assert!(stream(&offered[0]).ends_with("|camera"), "{}", stream(&offered[0]));
+    assert!(stream(&offered[1]).contains("|TR_"), "{}", stream(&offered[1]));
 }
