@@ -79,14 +79,14 @@ async fn main() -> Result<(), Error> {
     tokio::pin!(end);
     let mut leaving = false;
     loop {
-        let ms = began.elapsed().as_millis();
+        let ms = || began.elapsed().as_millis();
         tokio::select! {
             event = events.recv() => match event {
                 Some(Event::KeyFrameWanted { rid }) => {
-                    println!("{ms:>6} KeyFrameWanted {rid}");
+                    println!("{:>6} KeyFrameWanted {rid}", ms());
                     restart[&rid].store(true, Ordering::Relaxed);
                 }
-                Some(event) => println!("{ms:>6} {event:?}"),
+                Some(event) => println!("{:>6} {event:?}", ms()),
                 None => break,
             },
             Some(media) = media.recv() => {
@@ -96,7 +96,7 @@ async fn main() -> Result<(), Error> {
                 };
                 let entry = received.entry(name.clone()).or_default();
                 if entry.0 == 0 {
-                    println!("{ms:>6} first media of {name}, key frame {key}");
+                    println!("{:>6} first media of {name}, key frame {key}", ms());
                 }
                 *entry = (entry.0 + 1, entry.1 + size as u64, entry.2 + u64::from(key));
             }

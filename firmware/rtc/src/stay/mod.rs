@@ -1,9 +1,11 @@
 //! One stay in a channel without I/O: messages, datagrams, media and time go in; messages, datagrams, media and
 //! events come out.
 
+mod control;
 mod layers;
 mod people;
 mod publish;
+mod signals;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -21,13 +23,13 @@ use rand::{Rng, SeedableRng as _, rngs::StdRng};
 
 use self::{people::People, publish::Publisher};
 use crate::{
-    AudioPlan, Event, LeaveReason, Media, RtcError, Statistics, TrackKind, VideoPlan,
+    AudioPlan, Event, LeaveReason, Media, RtcError, Statistics, VideoPlan,
     clock::Clock,
     peer::{Certificate, Peer, PeerEvent, Transmit},
     receive::Receiver,
-    sdp::{self, Description, LocalSection, MediaKind, SectionKind},
+    sdp::{LocalSection, MediaKind, SectionKind},
     signal::{Door, Hello},
-    terminal::{Control, Outgoing},
+    terminal::Outgoing,
 };
 
 /// Labels of LiveKit's data channels.
@@ -37,10 +39,6 @@ const LOSSY: &str = "_lossy";
 const FIRST_SECTIONS: usize = 3;
 /// Sections of one description; a stay that needs more begins anew.
 const MAX_SECTIONS: usize = 96;
-/// Largest message to send.
-const MAX_DATA: usize = 60_000;
-/// Messages that wait for their channel to open.
-const MAX_WAITING: usize = 64;
 /// Interval of [`Event::Statistics`].
 const STATISTICS: Duration = Duration::from_secs(2);
 /// Time from the beginning to the first media.
@@ -102,7 +100,8 @@ pub(crate) struct Stay {
     media_up: bool,
     /// The picture was taken out of the channel.
     video_off: bool,
-    waiting: VecDeque<(Bytes, bool)>,
+    /// Reliable messages that wait for their channel to open.
+    waiting: VecDeque<Bytes>,
     requests: VecDeque<Request>,
     events: Vec<Event>,
     outcome: Option<Outcome>,
@@ -211,191 +210,6 @@ impl Stay {
         hello
     }
 
-    fn make_offer(&mut self) -> proto::SessionDescription {
-        for section in &mut self.sections {
-            if let Some(kind) = self.publish.section(&section.mid) {
-                section.kind = kind;
-            } else if let SectionKind::SendVideo { .. } = section.kind {
-                section.kind = SectionKind::Stopped(MediaKind::Video);
-            }
-        }
-        self.offer_id += 1;
-        self.offered = true;
-        self.offer_again = false;
-        proto::SessionDescription {
-            r#type: "offer".to_owned(),
-            sdp: sdp::offer(&self.publisher.transport(), &self.sections),
-            id: self.offer_id,
-            ..Default::default()
-        }
-    }
-
-    /// Describes what changed, now or after the answer to an earlier offer.
-    fn negotiate(&mut self) {
-        if self.offered {
-            self.offer_again = true;
-        } else {
-            let offer = self.make_offer();
-            self.requests.push_back(Request::Offer(offer));
-        }
-    }
-
-    /// A message of the service.
-    pub(crate) fn handle_signal(&mut self, now: Instant, message: Response) {
-        self.ping.heard = now;
-        match message {
-            Response::Join(join) => self.handle_join(now, join),
-            Response::Answer(answer) => self.handle_answer(now, &answer),
-            Response::Offer(offer) => self.handle_offer(now, &offer),
-            Response::Trickle(trickle) => self.handle_trickle(now, &trickle),
-            Response::Update(update) => self.people.update(update, &mut self.events),
-            Response::TrackPublished(response) => {
-                if let Some(mute) = self.publish.published(&response) {
-                    self.requests.push_back(Request::Mute(mute));
-                }
-            }
-            Response::Leave(leave) => self.handle_leave(&leave),
-            Response::Mute(mute) => {
-                if let Some(kind) = self.publish.muted_by_service(&mute) {
-                    self.options.muted[usize::from(kind == TrackKind::Video)] = mute.muted;
-                    self.events.push(Event::MutedByService { kind, muted: mute.muted });
-                }
-            }
-            Response::SpeakersChanged(changed) => self.people.speakers(changed, &mut self.events),
-            Response::ConnectionQuality(update) => self.people.qualities(update, &mut self.events),
-            Response::SubscribedQualityUpdate(update) => {
-                if let Some(wanted) = self.publish.watched(&update) {
-                    self.events.push(Event::LayersWanted(wanted));
-                }
-            }
-            Response::RefreshToken(token) => self.refreshed_token = Some(token),
-            Response::PongResp(pong) => {
-                self.ping.round_trip_ms =
-                    (self.options.clock.wall_ms(now) - pong.last_ping_timestamp).clamp(0, 60_000);
-            }
-            Response::MediaSectionsRequirement(needed) => {
-                self.add_sections(MediaKind::Audio, needed.num_audios);
-                self.add_sections(MediaKind::Video, needed.num_videos);
-                self.negotiate();
-            }
-            // Of no consequence for a terminal, or answers to what we never ask.
-            _ => {}
-        }
-    }
-
-    fn add_sections(&mut self, kind: MediaKind, count: u32) {
-        for _ in 0..count {
-            if self.sections.len() >= MAX_SECTIONS {
-                return;
-            }
-            let mid = self.sections.len().to_string();
-            self.sections.push(LocalSection { mid, kind: SectionKind::Receive(kind) });
-        }
-    }
-
-    fn handle_join(&mut self, now: Instant, join: proto::JoinResponse) {
-        if self.joined {
-            return;
-        }
-        self.joined = true;
-        if join.ping_interval > 0 {
-            self.ping.interval = Duration::from_secs(join.ping_interval.clamp(1, 60).unsigned_abs().into());
-        }
-        if join.ping_timeout > 0 {
-            self.ping.timeout = Duration::from_secs(join.ping_timeout.clamp(2, 120).unsigned_abs().into());
-        }
-        self.ping.next = Some(now + self.ping.interval);
-        let me = join.participant.unwrap_or_default();
-        let channel = join.room.map(|room| room.name).unwrap_or_default();
-        let name_differs = !self.options.display_name.is_empty() && self.options.display_name != me.name;
-        if name_differs {
-            let name = self.options.display_name.clone();
-            self.requests.push_back(metadata(name, HashMap::new()));
-        }
-        let (me, participants) = self.people.joined(&me, join.other_participants);
-        self.events.push(Event::Joined { channel, me, participants });
-        self.people.announce(&mut self.events);
-        if self.options.door == Door::Two {
-            for track in self.publish.announcements() {
-                self.requests.push_back(Request::AddTrack(track));
-            }
-            self.negotiate();
-        }
-    }
-
-    fn handle_answer(&mut self, now: Instant, answer: &proto::SessionDescription) {
-        // An answer to an older offer says nothing about the newest; 0 is of services that do not count.
-        if !self.offered || (answer.id != 0 && answer.id != self.offer_id) {
-            return;
-        }
-        self.offered = false;
-        let result = Description::parse(&answer.sdp).map_err(RtcError::from).and_then(|description| {
-            self.publisher.set_remote(now, &description, true)?;
-            self.publish.set_answer(&description, &mut self.random);
-            if self.options.door == Door::One {
-                self.receivers[0].set_sections(&description, &answer.mid_to_track_id);
-            }
-            Ok(())
-        });
-        if let Err(error) = result {
-            self.end(Outcome::Lost { reason: error.to_string(), service: false });
-        } else if self.offer_again {
-            self.negotiate();
-        }
-    }
-
-    fn handle_offer(&mut self, now: Instant, offer: &proto::SessionDescription) {
-        let Some(peer) = &mut self.subscriber else { return };
-        let result = Description::parse(&offer.sdp).map_err(RtcError::from).and_then(|description| {
-            peer.set_remote(now, &description, false)?;
-            self.receivers[1].set_sections(&description, &offer.mid_to_track_id);
-            Ok(sdp::answer(&peer.transport(), &description))
-        });
-        match result {
-            Ok(sdp) => self.requests.push_back(Request::Answer(proto::SessionDescription {
-                r#type: "answer".to_owned(),
-                sdp,
-                id: offer.id,
-                ..Default::default()
-            })),
-            Err(error) => self.end(Outcome::Lost { reason: error.to_string(), service: false }),
-        }
-    }
-
-    fn handle_trickle(&mut self, now: Instant, trickle: &proto::TrickleRequest) {
-        let Ok(json) = serde_json::from_str::<serde_json::Value>(&trickle.candidate_init) else { return };
-        let Some(candidate) = json.get("candidate").and_then(|c| c.as_str()) else { return };
-        let peer = match (trickle.target(), &mut self.subscriber) {
-            (proto::SignalTarget::Subscriber, Some(subscriber)) => subscriber,
-            _ => &mut self.publisher,
-        };
-        if !candidate.is_empty() {
-            peer.add_remote_candidate(now, candidate);
-        }
-    }
-
-    fn handle_leave(&mut self, leave: &proto::LeaveRequest) {
-        use proto::{DisconnectReason as Reason, leave_request::Action};
-        let again = leave.action() != Action::Disconnect || leave.can_reconnect;
-        let left = match leave.reason() {
-            Reason::DuplicateIdentity => Some(LeaveReason::DuplicateIdentity),
-            Reason::ParticipantRemoved => Some(LeaveReason::Removed),
-            Reason::RoomDeleted | Reason::RoomClosed if !again => Some(LeaveReason::ChannelClosed),
-            _ => None,
-        };
-        self.end(match left {
-            Some(reason) => Outcome::Left(reason),
-            None => {
-                let reason = match leave.reason() {
-                    Reason::ServerShutdown => "the service is being restarted".to_owned(),
-                    Reason::UnknownReason => "the service asked to join again".to_owned(),
-                    other => format!("the service ended the stay ({})", other.as_str_name()),
-                };
-                Outcome::Lost { reason, service: true }
-            }
-        });
-    }
-
     /// A datagram arrived on a connection.
     pub(crate) fn handle_datagram(
         &mut self,
@@ -461,120 +275,6 @@ impl Stay {
         }
     }
 
-    /// The owner asks for something.
-    pub(crate) fn handle_control(&mut self, now: Instant, control: Control) {
-        match control {
-            Control::SetMuted { kind, muted } => {
-                self.options.muted[usize::from(kind == TrackKind::Video)] = muted;
-                let muted = muted || (kind == TrackKind::Video && self.video_off);
-                self.mute(kind, muted);
-            }
-            Control::SetVideoPlan(plan) => self.set_video_plan(plan),
-            Control::RequestKeyFrame(track) => {
-                self.receivers.iter_mut().for_each(|r| r.request_key_frame(&track));
-                self.handle_timeout(now);
-            }
-            Control::SetSeat(track, size) => {
-                let (width, height) = size.unwrap_or_default();
-                self.requests.push_back(Request::TrackSetting(proto::UpdateTrackSettings {
-                    track_sids: vec![track.as_str().to_owned()],
-                    disabled: size.is_none(),
-                    quality: proto::VideoQuality::High as i32,
-                    width,
-                    height,
-                    ..Default::default()
-                }));
-            }
-            Control::SetName(name) => self.requests.push_back(metadata(name, HashMap::new())),
-            Control::SetAttributes(attributes) => {
-                self.requests.push_back(metadata(String::new(), attributes.into_iter().collect()));
-            }
-            Control::SendData { bytes, topic, reliable, to } => {
-                self.send_data(now, &bytes, topic, reliable, to)
-            }
-            Control::Leave(_) => {
-                self.requests.push_back(Request::Leave(proto::LeaveRequest {
-                    reason: proto::DisconnectReason::ClientInitiated as i32,
-                    action: proto::leave_request::Action::Disconnect as i32,
-                    ..Default::default()
-                }));
-                self.publisher.close(now);
-                if let Some(peer) = &mut self.subscriber {
-                    peer.close(now);
-                }
-                self.end(Outcome::Left(LeaveReason::Asked));
-            }
-        }
-    }
-
-    fn mute(&mut self, kind: TrackKind, muted: bool) {
-        if let Some(mute) = self.publish.set_muted(kind, muted) {
-            self.requests.push_back(Request::Mute(mute));
-        }
-    }
-
-    fn set_video_plan(&mut self, plan: Option<VideoPlan>) {
-        let plan = plan.filter(|plan| !plan.layers.is_empty());
-        self.options.video.clone_from(&plan);
-        let Some(plan) = plan else {
-            self.video_off = true;
-            self.mute(TrackKind::Video, true);
-            return;
-        };
-        if let Some(video) = self.publish.video().filter(|video| video.fits(&plan)) {
-            video.replan(&plan);
-            let (width, height) = video.size();
-            if let Some(track_sid) = video.sid.clone() {
-                let track = proto::UpdateLocalVideoTrack { track_sid, width, height };
-                self.requests.push_back(Request::UpdateVideoTrack(track));
-            }
-        } else if self.sections.len() >= MAX_SECTIONS {
-            let reason = "the camera's layers changed too often".to_owned();
-            self.end(Outcome::Lost { reason, service: false });
-        } else {
-            // Layers cannot come and go within a section: another one takes over.
-            let mid = self.sections.len().to_string();
-            let kind = SectionKind::Stopped(MediaKind::Video);
-            self.sections.push(LocalSection { mid: mid.clone(), kind });
-            self.publish.add_video(&plan, &mid, &mut self.random);
-            if let Some(track) = self.publish.video_announcement().filter(|_| self.joined) {
-                self.requests.push_back(Request::AddTrack(track));
-                self.negotiate();
-            }
-        }
-        if std::mem::take(&mut self.video_off) {
-            self.mute(TrackKind::Video, self.options.muted[1]);
-        }
-    }
-
-    fn send_data(&mut self, now: Instant, bytes: &Bytes, topic: String, reliable: bool, to: Vec<String>) {
-        if bytes.len() > MAX_DATA {
-            log::warn!(bytes = bytes.len(); "a data message is too long and was dropped");
-            return;
-        }
-        let kind =
-            if reliable { proto::data_packet::Kind::Reliable } else { proto::data_packet::Kind::Lossy };
-        #[allow(deprecated)]
-        let packet = proto::DataPacket {
-            kind: kind as i32,
-            destination_identities: to.clone(),
-            value: Some(proto::data_packet::Value::User(proto::UserPacket {
-                payload: bytes.to_vec(),
-                topic: (!topic.is_empty()).then_some(topic),
-                destination_identities: to,
-                ..Default::default()
-            })),
-            ..Default::default()
-        };
-        let bytes: Bytes = packet.encode_to_vec().into();
-        if !self.publisher.send_data(now, if reliable { RELIABLE } else { LOSSY }, &bytes)
-            && reliable
-            && self.waiting.len() < MAX_WAITING
-        {
-            self.waiting.push_back((bytes, reliable));
-        }
-    }
-
     /// Media of the owner.
     pub(crate) fn handle_media(&mut self, now: Instant, media: Outgoing) {
         if !self.media_up {
@@ -615,7 +315,7 @@ impl Stay {
                 _ => self.publisher.send_rtcp(&reports),
             }
         }
-        while let Some((bytes, _)) = self.waiting.front() {
+        while let Some(bytes) = self.waiting.front() {
             if !self.publisher.send_data(now, RELIABLE, bytes) {
                 break;
             }
@@ -736,3 +436,7 @@ impl Stay {
 fn metadata(name: String, attributes: HashMap<String, String>) -> Request {
     Request::UpdateMetadata(proto::UpdateParticipantMetadata { name, attributes, ..Default::default() })
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
