@@ -120,6 +120,7 @@ impl Assembler {
         };
         self.packets.insert(sequence, slot);
         self.drain(now, out);
+        self.handle_timeout(now, out);
         if self.packets.len() > MAX_PACKETS || self.bytes > MAX_BYTES {
             self.restart(sequence + 1, now);
         }

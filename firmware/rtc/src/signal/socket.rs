@@ -22,8 +22,10 @@ use url::Url;
 
 /// Longest message that is read: a channel of many participants with their tracks.
 const MAX_MESSAGE: usize = 1 << 20;
-/// Time for one address to answer.
-const CONNECT: Duration = Duration::from_secs(4);
+/// Time for one address to answer: short, so that a network that comes back is noticed.
+const CONNECT: Duration = Duration::from_secs(2);
+/// Time for the service to open the door.
+const HANDSHAKE: Duration = Duration::from_secs(4);
 /// Longest refusal that is repeated to people, in characters.
 const MAX_REASON: usize = 300;
 
@@ -79,7 +81,7 @@ pub(crate) async fn connect(
         let config =
             WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
         let handshake = client_async_tls_with_config(request, stream, Some(config), None);
-        return match tokio::time::timeout(CONNECT, handshake).await {
+        return match tokio::time::timeout(HANDSHAKE, handshake).await {
             Ok(Ok((socket, _))) => {
                 let (sink, stream) = socket.split();
                 Ok((Writer(sink), Reader(stream)))

@@ -321,14 +321,16 @@ impl Stay {
             }
             self.waiting.pop_front();
         }
-        if !self.media_up && now.duration_since(self.began) > SET_UP {
+        if !self.media_up && now.duration_since(self.began) >= SET_UP {
             let reason = "the service let us in, but media found no way".to_owned();
             self.end(Outcome::Lost { reason, service: false });
         }
         self.handle_ping(now);
-        if now >= self.next_statistics && self.media_up {
+        if now >= self.next_statistics {
             self.next_statistics = now + STATISTICS;
-            self.tell_statistics(now);
+            if self.media_up {
+                self.tell_statistics(now);
+            }
         }
     }
 
@@ -369,7 +371,7 @@ impl Stay {
     /// When [`Stay::handle_timeout`] has something to do.
     pub(crate) fn poll_timeout(&mut self, now: Instant) -> Instant {
         let round_trip = self.publisher.round_trip(now).unwrap_or(ROUND_TRIP);
-        let mut next = self.next_statistics.min(now + STATISTICS);
+        let mut next = self.next_statistics;
         let publish = if self.media_up { self.publish.poll_timeout() } else { Some(self.began + SET_UP) };
         let subscriber = self.subscriber.as_mut().and_then(Peer::poll_timeout);
         let others = [self.publisher.poll_timeout(), subscriber, publish, self.ping.next];

@@ -130,8 +130,11 @@ impl Scene {
                 return;
             }
             self.now += Duration::from_millis(1);
-            if self.stay.poll_timeout(self.now) <= self.now {
+            let mut turns = 0;
+            while self.stay.poll_timeout(self.now) <= self.now && self.stay.outcome().is_none() {
                 self.stay.handle_timeout(self.now);
+                turns += 1;
+                assert!(turns < 3, "a timer that is never done keeps a processor busy");
             }
             self.peer.handle_timeout(self.now);
         }
@@ -360,6 +363,16 @@ fn the_end_is_told_with_its_reason() {
     assert_eq!(end(Reason::RoomDeleted, Action::Disconnect), left(LeaveReason::ChannelClosed));
     assert!(matches!(end(Reason::ServerShutdown, Action::Reconnect), Outcome::Lost { service: true, .. }));
     assert!(matches!(end(Reason::StateMismatch, Action::Disconnect), Outcome::Lost { .. }));
+}
+
+#[test]
+fn a_stay_without_media_rests_and_ends_after_twelve_seconds() {
+    let mut scene = Scene::new();
+    scene.stay.hello();
+    scene.run(11_900);
+    assert_eq!(scene.stay.outcome(), None);
+    scene.run(200);
+    assert!(matches!(scene.stay.outcome(), Some(Outcome::Lost { service: false, .. })));
 }
 
 #[test]
