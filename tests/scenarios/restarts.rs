@@ -74,3 +74,23 @@ fn a_terminal_asked_to_end_leaves_first() {
     assert!(status.success(), "it ended with {status}");
     assert!(lab.users().unwrap().is_empty(), "it did not leave");
 }
+
+#[test]
+fn a_room_comes_back_after_the_network_was_away() {
+    let lab = Lab::new().unwrap();
+    let room = lab.joined_room("room").unwrap();
+    let guest = lab.joined_room("guest-room").unwrap();
+    until("media before", PATIENCE, || shown_since(&guest, 0)).unwrap();
+    // A service that stands still answers nothing and closes nothing, as behind a cut cable.
+    lab.service.program.signal("STOP").unwrap();
+    let lost = room.wait_for("the loss", 2 * PATIENCE, |state| state["room"]["phase"] == "reconnecting");
+    lab.service.program.signal("CONT").unwrap();
+    lost.unwrap();
+    let at = Timestamp::now();
+    lab::in_channel(&room).unwrap();
+    until("media after", PATIENCE, || {
+        let bars = rostrum_tests::picture::bars_on_screen(&guest, 1, rostrum_hal::FrameSize::new(1280, 720))?;
+        Ok(bars.into_iter().flatten().find(|bar| bar.capture_time > at))
+    })
+    .unwrap();
+}

@@ -187,7 +187,7 @@ fn command(test: &Test) -> anyhow::Result<Command> {
             }
         }
         Kind::Units => {
-            command.args(["test", "-q", "--workspace", "--exclude", "rostrum-tests"]);
+            command.args(["test", "-q", "--no-fail-fast", "--workspace", "--exclude", "rostrum-tests"]);
         }
         Kind::Crate(name) => {
             command.args(["test", "-q", "-p", name]);
