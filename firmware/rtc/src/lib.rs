@@ -12,6 +12,7 @@ mod peer;
 mod receive;
 mod rtp;
 mod run;
+pub mod sctp_check;
 mod sdp;
 mod send;
 mod signal;

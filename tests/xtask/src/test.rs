@@ -91,10 +91,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             bail!("there is no test named {name}; `cargo xtask test --list` says which there are");
         }
     }
-    let chosen: Vec<_> = all
-        .into_iter()
-        .filter(|test| options.names.is_empty() || options.names.contains(&test.name))
-        .collect();
+    let wanted = |test: &Test| {
+        let whole = options.names.is_empty() && !matches!(test.kind, Kind::Crate(_));
+        whole || options.names.contains(&test.name)
+    };
+    let chosen: Vec<_> = all.into_iter().filter(wanted).collect();
     setup::to_test()?;
     if chosen.iter().any(|test| matches!(test.kind, Kind::Scenario(_) | Kind::Pages)) {
         setup::pages()?;

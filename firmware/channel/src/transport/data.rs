@@ -1,7 +1,8 @@
 //! SCTP and the data channels on it (RFC 8831, RFC 8832).
 
-use super::{DataKind, SendDataError, dtls::Role, sctp_check::SctpCheck};
+use super::{DataKind, SendDataError, dtls::Role};
 use bytes::{Bytes, BytesMut};
+use rostrum_rtc::sctp_check::SctpCheck;
 use rtc::{
     datachannel::message::{
         Message,

@@ -20,7 +20,6 @@ mod receive;
 mod reception;
 mod rtcp;
 mod rtp;
-mod sctp_check;
 mod sdp;
 mod section;
 mod send;

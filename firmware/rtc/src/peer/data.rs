@@ -26,6 +26,8 @@ use rtc::{
     },
 };
 
+use crate::sctp_check::SctpCheck;
+
 /// Largest message, both ways. LiveKit's clients keep theirs below 15 kB, and ours below 64 kB.
 pub(crate) const MAX_MESSAGE_SIZE: u32 = 65_536;
 /// Channels that the service may open.
@@ -36,6 +38,7 @@ const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 65
 
 pub(super) struct Data {
     endpoint: Option<Endpoint>,
+    check: SctpCheck,
     association: Option<(AssociationHandle, Association)>,
     client: bool,
     up: bool,
@@ -52,6 +55,7 @@ impl Data {
     pub(super) fn new() -> Self {
         Self {
             endpoint: None,
+            check: SctpCheck::default(),
             association: None,
             client: true,
             up: false,
@@ -92,9 +96,15 @@ impl Data {
 
     pub(super) fn handle_packet(&mut self, now: Instant, packet: Bytes) {
         let Some(endpoint) = &mut self.endpoint else { return };
+        if !self.check.accepts(&packet) {
+            return;
+        }
         let Some((handle, event)) = endpoint.handle(now, ANYWHERE, None, packet) else { return };
         match event {
-            DatagramEvent::NewAssociation(association) => self.association = Some((handle, association)),
+            // One for the life of the connection: others would only pile up.
+            DatagramEvent::NewAssociation(association) if self.association.is_none() => {
+                self.association = Some((handle, association));
+            }
             DatagramEvent::AssociationEvent(event) => {
                 if let Some((ours, association)) = &mut self.association
                     && *ours == handle

@@ -1,4 +1,4 @@
-//! A look at SCTP packets before the library takes them.
+//! A look at SCTP packets (RFC 9260, RFC 3758) before the library takes them; terminal and service share it.
 //!
 //! The library slices the lists inside ERROR, ABORT and FORWARD-TSN chunks by lengths that the packet itself
 //! names and panics when they are wrong, and it walks to the number that a FORWARD-TSN names one by one, be it two
@@ -15,15 +15,15 @@ const FORWARD_TSN: u8 = 192;
 /// How far transmission numbers may jump ahead: much more than a receive window of 1 MiB holds in practice.
 const MAX_JUMP: u32 = 1 << 16;
 
-/// Remembers how far a remote's transmission numbers are.
+/// Remembers how far a remote's transmission numbers are; one for each association.
 #[derive(Debug, Default)]
-pub(super) struct SctpCheck {
+pub struct SctpCheck {
     newest_tsn: Option<u32>,
 }
 
 impl SctpCheck {
     /// Whether the packet is sound and its transmission numbers are where they can be.
-    pub(super) fn accepts(&mut self, packet: &[u8]) -> bool {
+    pub fn accepts(&mut self, packet: &[u8]) -> bool {
         is_sound(packet) && chunks(packet).all(|(kind, value)| self.accepts_chunk(kind, value))
     }
 
