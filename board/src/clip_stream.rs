@@ -44,6 +44,8 @@ struct Findings {
     sound: bool,
     /// A format without a decoder.
     undecodable: Option<String>,
+    /// All that the file holds was seen, and what is wanted is not among it.
+    missing: bool,
 }
 
 /// What came out of a stream.
@@ -88,6 +90,14 @@ impl ClipStream {
             let findings = findings.clone();
             move |_, pad| note_and_link(pad, &entry, &findings, wanted)
         });
+        decode.connect("no-more-pads", false, {
+            let findings = findings.clone();
+            move |_| {
+                let mut findings = findings.lock();
+                findings.missing = if wanted == Wanted::Sound { !findings.sound } else { !findings.picture };
+                None
+            }
+        });
         decode.connect("unknown-type", false, {
             let findings = findings.clone();
             move |values| {
@@ -113,6 +123,13 @@ impl ClipStream {
                 Taken::Nothing => {
                     if let Some(error) = self.error() {
                         return Err(error);
+                    }
+                    // Not every demultiplexer complains when nobody takes what it gives.
+                    let findings = self.findings.lock();
+                    if findings.missing && findings.undecodable.is_none() {
+                        let (there, absent) =
+                            if findings.sound { ("sound", "picture") } else { ("a picture", "sound") };
+                        return Err(format!("it has {there} but no {absent}"));
                     }
                 }
             }
