@@ -62,7 +62,6 @@ impl ScreenView {
 #[derive(Clone)]
 pub(crate) struct ScreenFeed {
     input: ScreenInput,
-    told: mpsc::Sender<Told>,
 }
 
 impl ScreenFeed {
@@ -74,16 +73,6 @@ impl ScreenFeed {
     /// The newest picture of the room itself.
     pub(crate) fn push_self_view(&self, frame: Frame) {
         self.input.push_self(frame);
-    }
-
-    /// The track is gone.
-    pub(crate) fn forget(&self, _track: &str) {
-        // Its seat goes with the next scene; until then its last picture stays.
-    }
-
-    /// All tracks are gone.
-    pub(crate) fn forget_all(&self) {
-        let _ = self.told.send(Told::Wake);
     }
 }
 
@@ -134,7 +123,7 @@ pub(crate) fn start(wiring: ScreenWiring) -> anyhow::Result<(ScreenFeed, ScreenC
         wiring.display.as_ref().map_or(rostrum_hal::FrameSize::new(1280, 720), |display| display.size());
     let mut screen = Screen::new(size, FRAME_RATE_HZ)?;
     let (told, orders) = mpsc::channel();
-    let feed = ScreenFeed { input: screen.input(), told: told.clone() };
+    let feed = ScreenFeed { input: screen.input() };
     let waker = told.clone();
     screen.set_waker(Box::new(move || drop(waker.send(Told::Wake))));
     let health = Health::of(Part::Display, &wiring.inputs);

@@ -128,17 +128,15 @@ impl Stay {
         Self { number, terminal, outlet: outlet.clone(), inlets: inlets.clone() }
     }
 
-    /// What an event means for media: tracks that are gone fall silent and dark.
+    /// What an event means for media: tracks that are gone fall silent. Their seats go with the next scene.
     pub(crate) fn follow(&self, event: &Event) {
         match event {
             Event::TrackRemoved(sid) => {
                 // The receivers end only with the program.
                 let _ = self.inlets.play.send(Play::Gone(key_of(sid)));
-                self.inlets.screen.forget(sid.as_str());
             }
             Event::Lost { .. } | Event::Left { .. } => {
                 let _ = self.inlets.play.send(Play::Nobody);
-                self.inlets.screen.forget_all();
             }
             _ => {}
         }
@@ -155,7 +153,6 @@ impl Drop for Stay {
     fn drop(&mut self) {
         self.outlet.set(None);
         let _ = self.inlets.play.send(Play::Nobody);
-        self.inlets.screen.forget_all();
     }
 }
 
