@@ -18,14 +18,15 @@ pub fn say(text: &str) {
     let _ = writeln!(out, "xtask: {text}");
 }
 
-/// Runs `command` to its end with its output shown, after saying `what`.
+/// Runs `command` to its end with its output shown on standard error, after saying `what`.
 ///
 /// # Errors
 /// When it cannot be started or does not exit with 0.
 pub fn run(what: &str, command: &mut Command) -> anyhow::Result<()> {
     let start = Instant::now();
     say(what);
-    let status = status(command)?;
+    // Standard output is for what scripts read.
+    let status = status(command.stdout(Stdio::from(std::io::stderr())))?;
     if !status.success() {
         bail!("{what}: {} ended with {status}", display(command));
     }
