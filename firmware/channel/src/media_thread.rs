@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use crate::error::ServiceError;
 use crate::sfu::Sfu;
 use crate::sfu::command::Command;
+use crate::transport::RemoteAddress;
 
 /// What is asked of the socket's buffers: a few hundred milliseconds of a full room. The system may give less.
 const SOCKET_BUFFER: usize = 4 << 20;
@@ -127,7 +128,7 @@ impl MediaThread {
             let mut datagram = BytesMut::with_capacity(MAX_DATAGRAM);
             match self.socket.try_recv_buf_from(&mut datagram) {
                 Ok((_, from)) => {
-                    self.sfu.handle_datagram(Instant::now(), from, datagram);
+                    self.sfu.handle_datagram(Instant::now(), RemoteAddress::udp(from), datagram);
                     self.transmit();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -139,7 +140,7 @@ impl MediaThread {
 
     fn transmit(&mut self) {
         while let Some((to, datagram)) = self.sfu.poll_transmit() {
-            if let Err(error) = self.socket.try_send_to(&datagram, to) {
+            if let Err(error) = self.socket.try_send_to(&datagram, to.address) {
                 // A full socket loses the datagram, as a full network does: waiting would delay everybody.
                 self.unsent += 1;
                 log::trace!(error:%; "a datagram was not sent");

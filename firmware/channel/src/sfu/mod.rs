@@ -24,7 +24,6 @@ mod tick;
 mod track;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -35,7 +34,7 @@ use rostrum_rtc::names::{AppId, ChannelId};
 use slotmap::{SlotMap, new_key_type};
 
 use crate::config::{App, Limits, Timeouts};
-use crate::transport::{Demux, IceCredentials, Mid, Peer, PeerConfig, PeerEvent};
+use crate::transport::{Demux, IceCredentials, Mid, Peer, PeerConfig, PeerEvent, RemoteAddress};
 
 use command::Command;
 use session::Session;
@@ -116,7 +115,7 @@ pub struct Sfu {
     peers: SlotMap<PeerKey, PeerSlot>,
     tracks: SlotMap<TrackKey, Track>,
     demux: Demux<PeerKey>,
-    transmits: VecDeque<(SocketAddr, BytesMut)>,
+    transmits: VecDeque<(RemoteAddress, BytesMut)>,
     touched: Vec<PeerKey>,
     /// Sessions whose tracks changed so that their subscriber connection must be negotiated.
     to_negotiate: BTreeSet<SessionKey>,
@@ -201,8 +200,8 @@ impl Sfu {
         self.settle(now);
     }
 
-    /// Takes a datagram from the media socket.
-    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: BytesMut) {
+    /// Takes a datagram from a media socket.
+    pub fn handle_datagram(&mut self, now: Instant, from: RemoteAddress, datagram: BytesMut) {
         self.counters.datagrams_in += 1;
         let Some(key) = self.demux.route(from, &datagram) else {
             self.counters.datagrams_unknown += 1;
@@ -249,7 +248,7 @@ impl Sfu {
     }
 
     /// The next datagram to send. Drain after every call that takes `now`.
-    pub fn poll_transmit(&mut self) -> Option<(SocketAddr, BytesMut)> {
+    pub fn poll_transmit(&mut self) -> Option<(RemoteAddress, BytesMut)> {
         self.transmits.pop_front()
     }
 

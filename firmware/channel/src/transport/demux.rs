@@ -1,18 +1,17 @@
-//! Which peer a datagram on the shared socket belongs to.
+//! Which peer a datagram on the shared sockets belongs to.
 
-use super::ice;
+use super::{RemoteAddress, ice};
 use std::{
     collections::{HashMap, hash_map::RandomState},
     hash::BuildHasher,
-    net::SocketAddr,
 };
 
-/// Routes datagrams of one UDP socket to peers: STUN requests by our part of the username, all else by the
+/// Routes datagrams of the shared sockets to peers: STUN requests by our part of the username, all else by the
 /// remote address that a peer validated. `K` is the caller's name of a peer.
 #[derive(Debug)]
 pub struct Demux<K, S = RandomState> {
     by_ufrag: HashMap<String, K, S>,
-    by_address: HashMap<SocketAddr, K, S>,
+    by_address: HashMap<RemoteAddress, K, S>,
 }
 
 impl<K> Default for Demux<K> {
@@ -34,20 +33,20 @@ impl<K: Copy + Eq, S: BuildHasher> Demux<K, S> {
     }
 
     /// Sends what comes from `address` to the peer: on [`PeerEvent::AddressValidated`](super::PeerEvent).
-    pub fn bind(&mut self, address: SocketAddr, key: K) {
+    pub fn bind(&mut self, address: RemoteAddress, key: K) {
         self.by_address.insert(address, key);
     }
 
     /// Forgets an address: on [`PeerEvent::AddressReleased`](super::PeerEvent). Another peer's claim to the
     /// address stays.
-    pub fn release(&mut self, address: SocketAddr, key: K) {
+    pub fn release(&mut self, address: RemoteAddress, key: K) {
         if self.by_address.get(&address) == Some(&key) {
             self.by_address.remove(&address);
         }
     }
 
     /// The peer of a datagram, or `None` when it is nobody's and should be dropped.
-    pub fn route(&self, from: SocketAddr, datagram: &[u8]) -> Option<K> {
+    pub fn route(&self, from: RemoteAddress, datagram: &[u8]) -> Option<K> {
         if ice::is_stun(datagram) {
             let by_name =
                 ice::local_ufrag_of(datagram).and_then(|ufrag| self.by_ufrag.get(ice::stable_part(ufrag)));

@@ -1,11 +1,8 @@
 //! What goes in and out of a peer besides datagrams and SDP.
 
-use super::{CodecKey, MediaKind, Mid, Rid};
+use super::{CodecKey, MediaKind, Mid, RemoteAddress, Rid};
 use bytes::Bytes;
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 /// What happened on a peer's connection.
 #[derive(Debug)]
@@ -23,9 +20,9 @@ pub enum PeerEvent {
     },
     /// The remote proved by its password that it sends from this address: route datagrams from there to
     /// this peer ([`Demux::bind`](super::Demux::bind)).
-    AddressValidated(SocketAddr),
+    AddressValidated(RemoteAddress),
     /// The address is no longer used by this peer ([`Demux::release`](super::Demux::release)).
-    AddressReleased(SocketAddr),
+    AddressReleased(RemoteAddress),
     /// A packet of media.
     Rtp(IncomingRtp),
     /// Feedback that needs a decision of the caller.

@@ -1,5 +1,6 @@
 //! ICE as a lite agent (RFC 8445 §2.5): we answer connectivity checks and never make any.
 
+use super::RemoteAddress;
 use rand::{Rng, RngCore, SeedableRng, rngs::StdRng};
 use rtc::{
     crypto::RTCCryptoProvider,
@@ -12,7 +13,7 @@ use rtc::{
         xoraddr::XorMappedAddress,
     },
 };
-use std::{collections::VecDeque, net::SocketAddr, time::Instant};
+use std::{collections::VecDeque, time::Instant};
 
 /// How much of a ufrag names the peer. The rest counts ICE restarts, so that routing survives them.
 const STABLE_LEN: usize = 8;
@@ -104,7 +105,7 @@ pub(super) struct IceOutcome {
     /// The address is proven for the first time.
     pub(super) validated: bool,
     /// An address that was forgotten to make room.
-    pub(super) released: Option<SocketAddr>,
+    pub(super) released: Option<RemoteAddress>,
 }
 
 /// Our end of the connectivity checks of one peer.
@@ -113,8 +114,8 @@ pub(super) struct IceLite {
     /// Still good until the remote uses the new ones.
     previous: Option<IceCredentials>,
     remote_ufrag: Option<String>,
-    addresses: VecDeque<SocketAddr>,
-    selected: Option<SocketAddr>,
+    addresses: VecDeque<RemoteAddress>,
+    selected: Option<RemoteAddress>,
     last_heard: Option<Instant>,
 }
 
@@ -149,7 +150,7 @@ impl IceLite {
     }
 
     /// Where to send.
-    pub(super) fn selected(&self) -> Option<SocketAddr> {
+    pub(super) fn selected(&self) -> Option<RemoteAddress> {
         self.selected
     }
 
@@ -159,7 +160,7 @@ impl IceLite {
     }
 
     /// Whether the remote proved that it sends from there.
-    pub(super) fn is_validated(&self, address: SocketAddr) -> bool {
+    pub(super) fn is_validated(&self, address: RemoteAddress) -> bool {
         self.addresses.contains(&address)
     }
 
@@ -167,7 +168,7 @@ impl IceLite {
     pub(super) fn handle(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: RemoteAddress,
         datagram: &[u8],
         provider: &dyn RTCCryptoProvider,
     ) -> IceOutcome {
@@ -177,7 +178,7 @@ impl IceLite {
     fn try_handle(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        from: RemoteAddress,
         datagram: &[u8],
         provider: &dyn RTCCryptoProvider,
     ) -> Option<IceOutcome> {
@@ -210,7 +211,7 @@ impl IceLite {
             let response = respond(&request, BINDING_ERROR, &[&error, &integrity, &FINGERPRINT])?;
             return Some(IceOutcome { response: Some(response), ..IceOutcome::default() });
         }
-        let mapped = XorMappedAddress { ip: from.ip().to_canonical(), port: from.port() };
+        let mapped = XorMappedAddress { ip: from.address.ip().to_canonical(), port: from.address.port() };
         let response = respond(&request, BINDING_SUCCESS, &[&mapped, &integrity, &FINGERPRINT])?;
         if renewed {
             self.previous = None;
@@ -221,7 +222,7 @@ impl IceLite {
     }
 
     /// Remembers a proven address; says whether it is new and which one had to go for it.
-    fn learn(&mut self, from: SocketAddr, nominated: bool) -> (bool, Option<SocketAddr>) {
+    fn learn(&mut self, from: RemoteAddress, nominated: bool) -> (bool, Option<RemoteAddress>) {
         let (mut validated, mut released) = (false, None);
         if !self.addresses.contains(&from) {
             if self.addresses.len() >= MAX_ADDRESSES {
@@ -238,12 +239,12 @@ impl IceLite {
     }
 
     #[cfg(test)]
-    pub(super) fn trust_for_tests(&mut self, address: SocketAddr) {
+    pub(super) fn trust_for_tests(&mut self, address: RemoteAddress) {
         self.learn(address, true);
     }
 
     /// Uses an address that was not nominated, because DTLS came from there before the nomination.
-    pub(super) fn select_if_none(&mut self, address: SocketAddr) {
+    pub(super) fn select_if_none(&mut self, address: RemoteAddress) {
         self.selected.get_or_insert(address);
     }
 }

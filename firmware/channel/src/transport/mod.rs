@@ -1,8 +1,9 @@
 //! The WebRTC peer of the service, without I/O: ICE-lite, DTLS, SRTP, SCTP, SDP, RTP and RTCP.
 //!
-//! Time, randomness, SDP and datagrams are arguments; datagrams and events come out. All peers share one UDP
-//! socket of the caller; [`Demux`] says whose a datagram is. See `README.md` in this folder.
+//! Time, randomness, SDP and datagrams are arguments; datagrams and events come out. All peers share the
+//! caller's sockets; [`Demux`] says whose a datagram is. See `README.md` in this folder.
 
+mod address;
 mod certificate;
 mod codec;
 mod data;
@@ -28,6 +29,7 @@ mod srtp;
 mod tests;
 mod twcc_receiver;
 
+pub use address::{LocalSocket, RemoteAddress};
 pub use certificate::Certificate;
 pub use codec::{CodecKey, MediaKind, PayloadMapping};
 pub use demux::Demux;

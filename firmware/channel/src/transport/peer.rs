@@ -2,7 +2,7 @@
 
 use super::{
     AudioPreference, Certificate, CloseReason, CodecKey, DataKind, IceCredentials, Mid, PayloadMapping,
-    PeerEvent, SdpError, Section, SendDataError, SenderSpec,
+    PeerEvent, RemoteAddress, SdpError, Section, SendDataError, SenderSpec,
     data::{DataChannels, DataOutput},
     dtls::{Dtls, DtlsOutput},
     ice::{self, IceLite},
@@ -83,7 +83,7 @@ pub struct Peer {
     pub(super) receiver: Receiver,
     pub(super) sender: Sender,
     pub(super) events: VecDeque<PeerEvent>,
-    transmits: VecDeque<(SocketAddr, BytesMut)>,
+    transmits: VecDeque<(RemoteAddress, BytesMut)>,
     /// The latest time that we were told; SDP comes without one.
     now: Instant,
 }
@@ -220,7 +220,7 @@ impl Peer {
     }
 
     /// Takes a datagram that [`Demux`](super::Demux) routed here. Never fails: what is not ours is dropped.
-    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: BytesMut) {
+    pub fn handle_datagram(&mut self, now: Instant, from: RemoteAddress, datagram: BytesMut) {
         self.now = now;
         if self.phase == Phase::Closed {
             return;
@@ -292,7 +292,7 @@ impl Peer {
     }
 
     /// The next datagram to send. Drain after every call that takes `now`.
-    pub fn poll_transmit(&mut self) -> Option<(SocketAddr, BytesMut)> {
+    pub fn poll_transmit(&mut self) -> Option<(RemoteAddress, BytesMut)> {
         self.transmits.pop_front()
     }
 
@@ -307,7 +307,7 @@ impl Peer {
     }
 
     /// Where the remote is, as far as known.
-    pub fn remote_address(&self) -> Option<SocketAddr> {
+    pub fn remote_address(&self) -> Option<RemoteAddress> {
         self.ice.selected()
     }
 
@@ -335,7 +335,7 @@ impl Peer {
 
     /// As if the remote had proved that it sends from there.
     #[cfg(test)]
-    pub(super) fn trust_for_tests(&mut self, address: SocketAddr) {
+    pub(super) fn trust_for_tests(&mut self, address: RemoteAddress) {
         self.ice.trust_for_tests(address);
     }
 
@@ -371,7 +371,7 @@ impl Peer {
         self.sender.rebuild(&self.negotiation.sections, self.negotiation.mixed());
     }
 
-    fn handle_stun(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+    fn handle_stun(&mut self, now: Instant, from: RemoteAddress, datagram: &[u8]) {
         let had_path = self.ice.selected().is_some();
         let provider = self.config.certificate.provider.clone();
         let outcome = self.ice.handle(now, from, datagram, provider.as_ref());
@@ -471,7 +471,7 @@ impl Peer {
         }
     }
 
-    fn transmit_to(&mut self, to: SocketAddr, datagram: BytesMut) {
+    fn transmit_to(&mut self, to: RemoteAddress, datagram: BytesMut) {
         if self.transmits.len() < MAX_TRANSMITS {
             self.transmits.push_back((to, datagram));
         }

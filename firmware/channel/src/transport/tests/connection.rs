@@ -1,8 +1,8 @@
 //! How connections begin, move and end.
 
-use super::network::{Network, client_address, config, spec};
+use super::network::{Network, client, config, spec};
 use crate::transport::{
-    CloseReason, Demux, IceCredentials, MediaKind, Peer, PeerConfig, PeerEvent, SdpError,
+    CloseReason, Demux, IceCredentials, MediaKind, Peer, PeerConfig, PeerEvent, RemoteAddress, SdpError,
 };
 use rand::{SeedableRng, rngs::StdRng};
 use std::{
@@ -103,21 +103,21 @@ fn datagrams_find_their_peer_and_only_proven_addresses_count() {
     let seen = std::mem::take(&mut network.seen);
     let (stun, rest): (Vec<_>, Vec<_>) = seen.into_iter().partition(|d| d[0] < 4);
     assert!(!stun.is_empty() && !rest.is_empty());
-    assert!(stun.iter().all(|d| demux.route(client_address(), d) == Some(1)));
-    assert!(rest.iter().all(|d| demux.route(client_address(), d).is_none()), "not bound yet");
+    assert!(stun.iter().all(|d| demux.route(client(), d) == Some(1)));
+    assert!(rest.iter().all(|d| demux.route(client(), d).is_none()), "not bound yet");
     for event in &network.events {
         if let PeerEvent::AddressValidated(address) = event {
             demux.bind(*address, 1);
         }
     }
     assert_eq!(demux.addresses(), 1);
-    assert!(rest.iter().all(|d| demux.route(client_address(), d) == Some(1)));
-    let stranger = SocketAddr::from(([192, 0, 2, 66], 5));
+    assert!(rest.iter().all(|d| demux.route(client(), d) == Some(1)));
+    let stranger = RemoteAddress::udp(([192, 0, 2, 66], 5).into());
     assert!(rest.iter().all(|d| demux.route(stranger, d).is_none()));
-    demux.release(client_address(), 2);
+    demux.release(client(), 2);
     assert_eq!(demux.addresses(), 1, "another peer's release does not count");
     demux.remove(1);
-    assert!(stun.iter().chain(&rest).all(|d| demux.route(client_address(), d).is_none()));
+    assert!(stun.iter().chain(&rest).all(|d| demux.route(client(), d).is_none()));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Whatever arrives: no panic, no growth.
 
-use super::network::{Network, client_address, config, spec};
+use super::network::{Network, client, config, spec};
 use crate::transport::{
-    DataKind, Demux, IceCredentials, MediaKind, Peer,
+    DataKind, Demux, IceCredentials, MediaKind, Peer, RemoteAddress,
     data::{DataChannels, DataOutput},
     dtls::Role,
 };
@@ -10,7 +10,6 @@ use bytes::BytesMut;
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::StdRng};
 use std::{
-    net::SocketAddr,
     sync::OnceLock,
     time::{Duration, Instant},
 };
@@ -148,10 +147,10 @@ fn forged_media_with_ever_new_ssrcs_leaves_no_trace() {
         let mut packet = vec![0x80, 96, 0, 1, 0, 0, 0, 1];
         packet.extend_from_slice(&ssrc.to_be_bytes());
         packet.extend_from_slice(&[0; 40]);
-        network.service.handle_datagram(network.now, client_address(), BytesMut::from(&packet[..]));
+        network.service.handle_datagram(network.now, client(), BytesMut::from(&packet[..]));
         packet[1] = 200;
         packet[4..8].copy_from_slice(&ssrc.to_be_bytes());
-        network.service.handle_datagram(network.now, client_address(), BytesMut::from(&packet[..]));
+        network.service.handle_datagram(network.now, client(), BytesMut::from(&packet[..]));
     }
     assert!(network.service.poll_event().is_none());
     assert!(network.service.srtp.as_ref().unwrap().known_ssrcs() <= genuine + 1);
@@ -167,7 +166,7 @@ proptest! {
         peer.create_answer();
         let now = Instant::now();
         let mut demux: Demux<u8> = Demux::default();
-        let from = client_address();
+        let from = client();
         demux.bind(from, 1);
         if validated {
             peer.trust_for_tests(from);
@@ -219,8 +218,8 @@ proptest! {
             if cut {
                 datagram.truncate(at);
             }
-            network.service.handle_datagram(network.now, client_address(), BytesMut::from(&datagram[..]));
-            let stranger = SocketAddr::from(([192, 0, 2, 77], 1));
+            network.service.handle_datagram(network.now, client(), BytesMut::from(&datagram[..]));
+            let stranger = RemoteAddress::udp(([192, 0, 2, 77], 1).into());
             network.service.handle_datagram(network.now, stranger, BytesMut::from(&datagram[..]));
             network.pump_all();
         }

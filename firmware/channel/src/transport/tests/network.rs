@@ -1,6 +1,6 @@
 //! A peer of ours and one of `str0m` (a second implementation of everything) on a network in virtual time.
 
-use crate::transport::{Certificate, IceCredentials, Peer, PeerConfig, PeerEvent, SenderSpec};
+use crate::transport::{Certificate, IceCredentials, Peer, PeerConfig, PeerEvent, RemoteAddress, SenderSpec};
 use bytes::BytesMut;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
@@ -23,6 +23,11 @@ pub(super) fn service_address() -> SocketAddr {
 
 pub(super) fn client_address() -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 9], 40_000))
+}
+
+/// The client as the service sees it.
+pub(super) fn client() -> RemoteAddress {
+    RemoteAddress::udp(client_address())
 }
 
 pub(super) fn config() -> PeerConfig {
@@ -151,7 +156,7 @@ impl Network {
                 match self.flying.pop_first().unwrap().1 {
                     Packet::ToService(data) => {
                         self.seen.push(data.clone());
-                        self.service.handle_datagram(self.now, client_address(), BytesMut::from(&data[..]));
+                        self.service.handle_datagram(self.now, client(), BytesMut::from(&data[..]));
                     }
                     Packet::ToClient(data) => {
                         let receive =
@@ -184,7 +189,7 @@ impl Network {
     /// Moves what both have to say onto the wire.
     pub(super) fn pump(&mut self) {
         while let Some((to, data)) = self.service.poll_transmit() {
-            assert_eq!(to, client_address());
+            assert_eq!(to, client());
             self.send(Packet::ToClient(data.to_vec()));
         }
         while let Some(event) = self.service.poll_event() {

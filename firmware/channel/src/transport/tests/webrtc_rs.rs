@@ -3,7 +3,7 @@
 use super::network::{config, spec};
 use crate::transport::{
     CodecKey, DataKind, Demux, IceCredentials, IncomingRtp, MediaKind, OutgoingExtensions, OutgoingRtp, Peer,
-    PeerConfig, PeerEvent, SenderSpec,
+    PeerConfig, PeerEvent, RemoteAddress, SenderSpec,
 };
 use bytes::{Bytes, BytesMut};
 use rtc::{
@@ -157,7 +157,7 @@ impl Service {
         while !done(self) {
             assert!(Instant::now() < deadline, "nothing came of it: {:?}", self.events.last());
             while let Some((to, datagram)) = self.peer.poll_transmit() {
-                self.socket.send_to(&datagram, to).await.unwrap();
+                self.socket.send_to(&datagram, to.address).await.unwrap();
             }
             let tick = Instant::now() + Duration::from_millis(10);
             let wake = self.peer.poll_timeout().map_or(tick, |at| at.min(tick));
@@ -165,6 +165,7 @@ impl Service {
                 tokio::time::timeout_at(wake.into(), self.socket.recv_from(&mut buffer)).await
             {
                 let (len, from) = received.unwrap();
+                let from = RemoteAddress::udp(from);
                 if self.demux.route(from, &buffer[..len]).is_some() {
                     self.peer.handle_datagram(Instant::now(), from, BytesMut::from(&buffer[..len]));
                 }
