@@ -10,14 +10,20 @@ pub const MAX_LAYERS: usize = 3;
 /// A layer counts as not sent any more after this long without a packet.
 pub const INACTIVE_AFTER: Duration = Duration::from_millis(1_000);
 
-/// The layer that a RID means: `q`, `h`, `f` are low, mid, high; other names are taken in the order of the
-/// offer, best first (RFC 8853 §5.1), `position` of `count`.
-pub fn index_of_rid(rid: &str, position: usize, count: usize) -> usize {
-    match rid {
-        "q" => 0,
-        "h" => 1,
-        "f" => 2,
-        _ => count.saturating_sub(position + 1).min(MAX_LAYERS - 1),
+/// The layer that the RID at `position` of `rids` means: where all are LiveKit's, `q`, `h`, `f` are low, mid,
+/// high; else they are taken in the order of the offer, best first (RFC 8853 §5.1).
+pub fn index_of_rid<R: AsRef<str>>(rids: &[R], position: usize) -> usize {
+    let by_name = |rid: &R| match rid.as_ref() {
+        "q" => Some(0),
+        "h" => Some(1),
+        "f" => Some(2),
+        _ => None,
+    };
+    let by_order = rids.len().saturating_sub(position + 1).min(MAX_LAYERS - 1);
+    match rids.get(position) {
+        // A name is LiveKit's only among LiveKit's: `h`, `m`, `l` are somebody else's.
+        Some(rid) if rids.iter().all(|rid| by_name(rid).is_some()) => by_name(rid).unwrap_or(by_order),
+        _ => by_order,
     }
 }
 
@@ -64,8 +70,12 @@ mod tests {
 
     #[test]
     fn rids_of_livekit_are_known_and_others_go_by_order() {
-        assert_eq!((index_of_rid("q", 2, 3), index_of_rid("h", 1, 3), index_of_rid("f", 0, 3)), (0, 1, 2));
-        assert_eq!((index_of_rid("hi", 0, 2), index_of_rid("lo", 1, 2)), (1, 0));
+        let all = |rids: &[&str]| (0..rids.len()).map(|at| index_of_rid(rids, at)).collect::<Vec<_>>();
+        assert_eq!(all(&["q", "h", "f"]), [0, 1, 2]);
+        assert_eq!(all(&["f", "h", "q"]), [2, 1, 0]);
+        assert_eq!(all(&["f", "q"]), [2, 0]);
+        assert_eq!(all(&["hi", "lo"]), [1, 0]);
+        assert_eq!(all(&["h", "m", "l"]), [2, 1, 0], "half, of one, and high, of the other, share a name");
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl Sfu {
             slot.peer.section(&rtp.mid).and_then(|s| s.receiving.as_ref()).map_or(&[][..], |r| &r.rids);
         let index = rtp.rid.map_or(0, |rid| {
             let position = rids.iter().position(|known| *known == rid).unwrap_or(0);
-            layers::index_of_rid(rid.as_str(), position, rids.len())
+            layers::index_of_rid(rids, position)
         });
         let Some(track) = self.tracks.get_mut(track_key) else { return };
         let Some((number, epoch)) = receive(track, index, &rtp) else { return };
