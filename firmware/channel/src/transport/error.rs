@@ -37,6 +37,29 @@ pub enum SdpError {
     UnexpectedAnswer,
 }
 
+/// Why an SDP fragment was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FragmentError {
+    /// A line is none of an SDP fragment.
+    #[error("line {0} of the SDP fragment cannot be read; send lines as of RFC 8840 §9")]
+    Line(usize),
+    /// There is more than anybody needs.
+    #[error("the SDP fragment has too many {what}: at most {limit}")]
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+    /// User fragment and password come in pairs.
+    #[error("the SDP fragment has only one of `ice-ufrag` and `ice-pwd`; send both")]
+    HalfCredentials,
+    /// Neither credentials nor candidates.
+    #[error("the SDP fragment says nothing; send `ice-ufrag` and `ice-pwd`, and candidates")]
+    Empty,
+}
+
 /// Why a data message was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

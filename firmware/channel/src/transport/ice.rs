@@ -135,6 +135,11 @@ impl IceLite {
         &self.credentials
     }
 
+    /// The remote's ufrag, once it said one.
+    pub(super) fn remote_ufrag(&self) -> Option<&str> {
+        self.remote_ufrag.as_deref()
+    }
+
     /// Notes the remote's ufrag. A new one in an offer restarts ICE, and then we need new credentials too (RFC
     /// 8839 §4.4.3).
     pub(super) fn set_remote_ufrag(&mut self, ufrag: &str, in_offer: bool) {

@@ -33,7 +33,7 @@ pub use address::{LocalSocket, RemoteAddress};
 pub use certificate::Certificate;
 pub use codec::{CodecKey, MediaKind, PayloadMapping};
 pub use demux::Demux;
-pub use error::{CertificateError, SdpError, SendDataError};
+pub use error::{CertificateError, FragmentError, SdpError, SendDataError};
 pub use event::{
     AudioLevel, AudioPreference, CloseReason, DataKind, IncomingRtp, OutgoingExtensions, OutgoingRtcp,
     OutgoingRtp, PeerEvent, Receiving, Rtcp, Section, SenderSpec, Sending, Sent, TransportFeedback,
@@ -42,4 +42,5 @@ pub use ice::IceCredentials;
 pub use ids::{MAX_NAME_LEN, Mid, NameError, Rid};
 pub use nack_generator::NackGenerator;
 pub use peer::{Peer, PeerConfig, Timeouts};
+pub use sdp::SdpFragment;
 pub use twcc_receiver::TwccReceiver;

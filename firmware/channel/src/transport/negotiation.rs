@@ -144,6 +144,11 @@ impl Negotiation {
         }
     }
 
+    /// Takes nothing of what the remote offered to send.
+    pub(super) fn receive_nothing(&mut self) {
+        self.sections.iter_mut().for_each(|section| section.receiving = None);
+    }
+
     pub(super) fn set_audio_preference(&mut self, mid: &Mid, preference: AudioPreference) {
         if let Some(section) = self.sections.iter_mut().find(|s| s.mid == *mid) {
             section.state.preference = Some(preference);

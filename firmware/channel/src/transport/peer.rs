@@ -193,6 +193,28 @@ impl Peer {
         Ok(())
     }
 
+    /// Takes nothing of what the remote offered to send: the next [`Peer::create_answer`] says so.
+    pub fn receive_nothing(&mut self) {
+        self.negotiation.receive_nothing();
+        self.receiver.rebuild(&self.negotiation.sections);
+    }
+
+    /// Our ICE user fragment; every ICE restart has another.
+    pub fn local_ufrag(&self) -> &str {
+        self.ice.credentials().ufrag()
+    }
+
+    /// The remote's ICE user fragment, once it said one.
+    pub fn remote_ufrag(&self) -> Option<&str> {
+        self.ice.remote_ufrag()
+    }
+
+    /// The remote restarts ICE without a session description (RFC 9725 §4.3.3): it has another user fragment
+    /// now, and so have we. The next [`Peer::create_answer`] says ours; media goes on meanwhile.
+    pub fn restart_ice(&mut self, remote_ufrag: &str) {
+        self.ice.set_remote_ufrag(remote_ufrag, true);
+    }
+
     /// Takes a trickled candidate. A lite agent learns addresses from the checks themselves, so it is only
     /// looked at; says whether it was a candidate at all.
     pub fn add_remote_candidate(&mut self, candidate: &str) -> bool {

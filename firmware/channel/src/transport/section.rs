@@ -93,6 +93,16 @@ impl SectionState {
 }
 
 impl Section {
+    /// Whether the section can carry anything: its transport and one of its codecs are known here.
+    pub fn is_usable(&self) -> bool {
+        !self.state.refused
+    }
+
+    /// Whether the remote is ready to receive there.
+    pub fn remote_receives(&self) -> bool {
+        self.state.remote_receives
+    }
+
     /// What we say about the section.
     pub(super) fn local_media(&self) -> LocalMedia<'_> {
         let sender = self.sending.as_ref().filter(|_| !self.state.removing).map(|s| &s.spec);

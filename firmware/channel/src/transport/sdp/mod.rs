@@ -1,8 +1,10 @@
 //! Session descriptions (RFC 8866, RFC 8829): what remotes say, and what we say.
 
+mod fragment;
 mod parse;
 mod write;
 
+pub use fragment::SdpFragment;
 pub(super) use parse::{RemoteDescription, RemoteMedia, parse};
 pub(super) use write::{LocalDescription, LocalMedia};
 
