@@ -21,6 +21,7 @@ use utoipa_axum::routes;
 use super::Doors;
 use super::errors::{ApiError, JsonRefusal, Refusal};
 use super::guests::{self, Invite};
+use super::whip;
 use crate::media_thread::unix_time;
 use crate::sfu::command::{ChannelView, Command, Manage, ManageError, TrackChoice, TrackKind};
 
@@ -51,7 +52,7 @@ impl Modify for Schemes {
 
 /// Routes of the API.
 pub(super) fn routes() -> Router<Doors> {
-    let (router, description) = OpenApiRouter::with_openapi(Description::openapi())
+    let (router, mut description) = OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(health))
         .routes(routes!(mint))
         .routes(routes!(channels))
@@ -61,6 +62,7 @@ pub(super) fn routes() -> Router<Doors> {
         .routes(routes!(invite))
         .routes(routes!(guest))
         .split_for_parts();
+    description.merge(whip::description());
     router.route("/api/openapi.json", get(move || async move { Json(description) }))
 }
 

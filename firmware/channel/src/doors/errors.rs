@@ -9,6 +9,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::sfu::command::{JoinRefusal, ManageError};
+use crate::sfu::whip::WhipRefusal;
+use crate::transport::FragmentError;
 
 /// Why a door does not let something through. The message says what is wrong and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +23,14 @@ pub(super) enum Refusal {
     Join(#[from] JoinRefusal),
     #[error(transparent)]
     Manage(#[from] ManageError),
+    #[error(transparent)]
+    Whip(#[from] WhipRefusal),
+    #[error(transparent)]
+    Fragment(#[from] FragmentError),
+    #[error("the body has another media type than this takes; send it with `Content-Type: {0}`")]
+    MediaType(&'static str),
+    #[error("this address does not take that method; use one of {0}")]
+    Method(&'static str),
     #[error("AppId and AppKey are needed as HTTP Basic authorization; the ones given are wrong or missing")]
     Credentials,
     #[error("too many requests: the application may make {0} a second; slow down")]
@@ -42,7 +52,7 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Token(TokenError::OtherChannel | TokenError::NoJoin)
             | Self::MayNotInvite
@@ -52,6 +62,11 @@ impl Refusal {
             Self::Join(JoinRefusal::Stopping) | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Join(_) => StatusCode::CONFLICT,
             Self::Manage(_) => StatusCode::NOT_FOUND,
+            Self::Whip(refusal) => status_of_whip(refusal),
+            Self::Fragment(FragmentError::TooMany { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Fragment(_) => StatusCode::BAD_REQUEST,
+            Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         }
@@ -64,6 +79,20 @@ impl Refusal {
             Some((error, hint)) => (error.to_string(), hint.to_string()),
             None => (text, String::new()),
         }
+    }
+}
+
+/// RFC 9725 §4.1 to §4.5.
+fn status_of_whip(refusal: &WhipRefusal) -> StatusCode {
+    match refusal {
+        WhipRefusal::Offer(_) => StatusCode::BAD_REQUEST,
+        // Full or stopping: what RFC 9725 §4.5 has for that, so that the client tries again.
+        WhipRefusal::Join(_) => StatusCode::SERVICE_UNAVAILABLE,
+        WhipRefusal::NotAllowed(_) | WhipRefusal::Foreign => StatusCode::FORBIDDEN,
+        WhipRefusal::Gone => StatusCode::NOT_FOUND,
+        WhipRefusal::ConditionMissing => StatusCode::PRECONDITION_REQUIRED,
+        WhipRefusal::ConditionFailed => StatusCode::PRECONDITION_FAILED,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
     }
 }
 
@@ -104,8 +133,9 @@ impl IntoResponse for Refusal {
     }
 }
 
-fn challenge(refusal: &Refusal, response: &mut Response) {
+pub(super) fn challenge(refusal: &Refusal, response: &mut Response) {
     let (name, value) = match refusal {
+        Refusal::Method(methods) => (header::ALLOW, *methods),
         Refusal::Credentials => (header::WWW_AUTHENTICATE, "Basic realm=\"channeld\""),
         Refusal::TooManyRequests(_) => (header::RETRY_AFTER, "1"),
         _ => return,

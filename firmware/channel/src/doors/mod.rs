@@ -7,8 +7,10 @@ mod guests;
 mod join;
 mod join_request;
 mod pages;
+mod problem;
 mod rate;
 mod socket;
+mod whip;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -78,6 +80,7 @@ impl Doors {
                 HeaderValue::from_static(value),
             )
         };
+        let whip = whip::routes(self.config.limits.message_bytes);
         Router::new()
             .route("/rtc", get(join::two_connections))
             .route("/rtc/", get(join::two_connections))
@@ -88,6 +91,8 @@ impl Doors {
             .merge(pages::routes(&self.config.http.pages))
             .layer(RequestBodyLimitLayer::new(MAX_BODY))
             .layer(cors)
+            // After that layer: it would answer all OPTIONS, and these doors say more there.
+            .merge(whip)
             .layer(header("x-content-type-options", "nosniff"))
             .layer(header("referrer-policy", "no-referrer"))
             .with_state(self)

@@ -5,6 +5,7 @@ pub mod history;
 pub mod key_frame;
 pub mod key_requests;
 pub mod layers;
+pub mod picture_size;
 pub mod red;
 pub mod sequence;
 pub mod stream;

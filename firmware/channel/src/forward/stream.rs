@@ -139,6 +139,13 @@ impl DownStream {
         }
     }
 
+    /// Goes on with another track: its numbers and timestamps follow on those of the track before, of which
+    /// nothing can be sent again.
+    pub fn change_track(&mut self) {
+        self.current = None;
+        self.sent.clear();
+    }
+
     /// Decides about a packet. `target` is the layer to aim at, `highest` the best that the subscriber
     /// wants; `references` are the latest sender reports of the layers.
     pub fn forward(
@@ -344,6 +351,21 @@ mod tests {
         assert!(!stream.needs_key_frame(0, 0));
         let sound = Packet { codec: CodecKey::Opus, ..packet(0, 9, 960, now, true) };
         assert_eq!(stream.forward(&sound, Some(0), 0, &NONE).unwrap().timestamp, 960);
+    }
+
+    #[test]
+    fn another_track_goes_on_where_the_first_ended() {
+        let now = Instant::now();
+        for video in [true, false] {
+            let mut stream = DownStream::new(video, 0);
+            stream.forward(&packet(0, 900, 9_000, now, true), Some(0), 2, &NONE).unwrap();
+            stream.change_track();
+            assert_eq!(stream.resend(now, 0, Duration::ZERO), None, "it is the other track's packet now");
+            let later = now + Duration::from_millis(100);
+            let out = stream.forward(&packet(0, 5, 77, later, true), Some(0), 2, &NONE).unwrap();
+            let rate = if video { 90 } else { 48 };
+            assert_eq!((out.seq, out.timestamp), (1, 9_000 + 100 * rate));
+        }
     }
 
     #[test]

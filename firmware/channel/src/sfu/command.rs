@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use utoipa::ToSchema;
 
 use super::SessionKey;
+use super::whip::WhipCommand;
 
 /// How many connections a terminal uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +110,8 @@ pub enum Command {
     },
     /// Something for the management API.
     Manage(Manage),
+    /// Something for WHIP and WHEP.
+    Whip(WhipCommand),
     /// Tell everybody to come back later, and let nobody in.
     Stop {
         /// Answered when all is told.

@@ -98,10 +98,14 @@ impl Sfu {
             if let Some(rtp_time) = down.stream.map_timestamp(index, epoch, reference.rtp_time) {
                 let report =
                     OutgoingRtcp::SenderReport { ssrc: down.ssrc, ntp_time: reference.ntp_time, rtp_time };
-                reports.push((down.peer, report));
+                reports.push((down.session, down.peer, report));
             }
         }
-        for (peer, report) in reports {
+        let owner = track.owner;
+        for (session, peer, report) in reports {
+            if !self.plays_in_sync(session, owner) {
+                continue;
+            }
             if let Some(slot) = self.peers.get_mut(peer) {
                 slot.peer.send_rtcp(now, &[report]);
                 self.touch(peer);

@@ -92,6 +92,9 @@ impl Sfu {
         for (layer, _) in wanted.iter().enumerate().filter(|(_, wanted)| **wanted) {
             self.request_key_frame(now, track_key, layer);
         }
+        if start && is_video {
+            self.learn_size(track_key, index, &rtp);
+        }
         for session in newly_active {
             self.tell_stream_state(session, track_key, StreamState::Active);
         }

@@ -299,6 +299,7 @@ impl Sfu {
         if !self.sessions.contains_key(key) {
             return;
         }
+        self.resources.remove(key);
         for track in self.sessions.get(key).map(|s| s.tracks.clone()).unwrap_or_default() {
             self.drop_track(now, track);
         }

@@ -22,6 +22,8 @@ mod subscribe;
 mod tests;
 mod tick;
 mod track;
+mod whep;
+pub mod whip;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -127,6 +129,8 @@ pub struct Sfu {
     wall: (Instant, Duration),
     stopping: bool,
     counters: Counters,
+    /// Participants that came by HTTP.
+    resources: whip::Resources,
 }
 
 /// How many layers a publisher sends before it is told anything.
@@ -155,6 +159,7 @@ impl Sfu {
             wall: (now, unix),
             stopping: false,
             counters: Counters::default(),
+            resources: whip::Resources::default(),
         }
     }
 
@@ -191,6 +196,7 @@ impl Sfu {
                 }
             }
             Command::Manage(manage) => self.manage(now, manage),
+            Command::Whip(whip) => self.whip(now, whip),
             Command::Stop { reply } => {
                 self.stop(now);
                 // Nobody who waits is no reason to go on.
@@ -310,11 +316,13 @@ impl Sfu {
             PeerEvent::AddressReleased(address) => self.demux.release(address, key),
             PeerEvent::Connected => self.peer_connected(now, key),
             PeerEvent::Disconnected | PeerEvent::Closed { .. } => {
+                let closed = matches!(event, PeerEvent::Closed { .. });
                 if let Some(slot) = self.peers.get_mut(key) {
                     slot.connected = false;
                     let session = slot.session;
                     self.refresh_down_tracks(now, session);
                 }
+                self.peer_of_http_ended(now, key, closed);
             }
             _ => {}
         }

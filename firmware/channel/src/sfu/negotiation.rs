@@ -72,7 +72,11 @@ impl Sfu {
     }
 
     /// Tells the client what changed about what we send: by an offer of ours, or by asking for one.
-    pub(super) fn negotiate(&mut self, _now: Instant, key: SessionKey) {
+    pub(super) fn negotiate(&mut self, now: Instant, key: SessionKey) {
+        if self.resources.contains(key) {
+            // It cannot be asked for another offer: it gets what fits into its first.
+            return self.fill_seats(now, key);
+        }
         let Some(session) = self.sessions.get(key) else { return };
         let peer = session.peers.subscriber();
         match session.peers.mode() {

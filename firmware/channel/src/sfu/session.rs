@@ -8,7 +8,7 @@ use livekit_protocol::{
     participant_info, signal_response,
 };
 use rostrum_rtc::names::{AppId, ChannelId, UserId};
-use rostrum_rtc::token::Identity;
+use rostrum_rtc::token::{Grants, Identity};
 use tokio::sync::mpsc;
 
 use super::command::{Mode, ToSocket};
@@ -109,12 +109,7 @@ impl Session {
 
     /// Whether the token lets it publish from a source.
     pub(super) fn may_publish(&self, source: TrackSource) -> bool {
-        let grants = &self.identity.grants;
-        let name = source.as_str_name().to_lowercase();
-        match grants.can_publish_sources.is_empty() {
-            true => grants.may_publish(),
-            false => grants.can_publish_sources.iter().any(|allowed| allowed.to_lowercase() == name),
-        }
+        may_publish(&self.identity.grants, source)
     }
 
     /// Whether another participant may subscribe to one of its tracks.
@@ -155,6 +150,15 @@ impl Session {
             capabilities: self.client.capabilities.clone(),
             ..Default::default()
         }
+    }
+}
+
+/// Whether grants allow publishing from a source.
+pub(super) fn may_publish(grants: &Grants, source: TrackSource) -> bool {
+    let name = source.as_str_name().to_lowercase();
+    match grants.can_publish_sources.is_empty() {
+        true => grants.may_publish(),
+        false => grants.can_publish_sources.iter().any(|allowed| allowed.to_lowercase() == name),
     }
 }
 

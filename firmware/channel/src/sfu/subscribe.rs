@@ -55,8 +55,18 @@ impl Sfu {
         tracks.find(|track| self.tracks.get(*track).is_some_and(|track| track.info.sid == sid))
     }
 
-    /// Starts a subscription, if it may be: allowed by both sides, announced, and not there already.
+    /// Starts a subscription, if it may be.
     pub(super) fn subscribe(&mut self, now: Instant, key: SessionKey, track_key: TrackKey) {
+        if self.resources.contains(key) {
+            // Its seats are filled when all that comes now is there.
+            self.to_negotiate.insert(key);
+            return;
+        }
+        self.subscribe_to(now, key, track_key);
+    }
+
+    /// Starts a subscription, if it may be: allowed by both sides, announced, and not there already.
+    pub(super) fn subscribe_to(&mut self, now: Instant, key: SessionKey, track_key: TrackKey) {
         let Some(session) = self.sessions.get(key) else { return };
         let Some(track) = self.tracks.get(track_key) else { return };
         let Some(owner) = self.sessions.get(track.owner) else { return };
@@ -160,9 +170,12 @@ impl Sfu {
         let down = track.down.swap_remove(at);
         if let Some(slot) = self.peers.get_mut(down.peer) {
             slot.senders.retain(|(ssrc, _)| *ssrc != down.ssrc && *ssrc != down.rtx_ssrc);
-            if let Some(mid) = down.mid {
-                slot.peer.remove_sender(&mid);
-            }
+        }
+        if !self.leave_seat(key, track_key, down.stream, down.rtx_seq)
+            && let Some(slot) = self.peers.get_mut(down.peer)
+            && let Some(mid) = down.mid
+        {
+            slot.peer.remove_sender(&mid);
         }
         self.to_negotiate.insert(key);
         self.update_dynacast(now, track_key);

@@ -26,11 +26,11 @@ use crate::config::{App, Limits, Timeouts};
 use crate::transport::{Certificate, PeerConfig};
 
 /// What Chromium offers: one section to publish with simulcast, and others.
-const OFFER: &str = include_str!("../transport/tests/chromium_offer.sdp");
+pub(super) const OFFER: &str = include_str!("../transport/tests/chromium_offer.sdp");
 
-struct Service {
-    sfu: Sfu,
-    now: Instant,
+pub(super) struct Service {
+    pub(super) sfu: Sfu,
+    pub(super) now: Instant,
 }
 
 struct Client {
@@ -38,7 +38,7 @@ struct Client {
     inbox: mpsc::Receiver<ToSocket>,
 }
 
-fn identity(channel: &str, user: &str) -> Identity {
+pub(super) fn identity(channel: &str, user: &str) -> Identity {
     let channel = ChannelId::new(channel).unwrap();
     Identity {
         app: AppId::new("app").unwrap(),
@@ -67,7 +67,7 @@ fn spec(identity: Identity, mode: Mode) -> JoinSpec {
 }
 
 impl Service {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let certificate = Arc::new(Certificate::generate().unwrap());
         let config = SfuConfig {
             peer: PeerConfig::new(certificate, vec!["127.0.0.1:7882".parse().unwrap()]),
