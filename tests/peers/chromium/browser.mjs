@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 
 const options = JSON.parse(process.argv[2] ?? "{}");
-const inpage = readFileSync(new URL("inpage.js", import.meta.url), "utf8");
+const inpage = ["inpage.js", "whip.js"].map((name) => readFileSync(new URL(name, import.meta.url), "utf8")).join("\n");
 const profile = mkdtempSync(join(tmpdir(), "rostrum-chromium-"));
 const args = [
   "--no-sandbox",

@@ -63,6 +63,7 @@ globalThis.rostrumTest = (() => {
   };
 
   return {
+    readBar,
     // Who is here, with what is received of each.
     participants: () =>
       [...room().remoteParticipants.values()].map((one) => ({

@@ -182,7 +182,7 @@ fn venv() -> anyhow::Result<()> {
         fs::create_dir_all(paths::cache())?;
         run("python: making a virtual environment", Command::new("python3").args(["-m", "venv"]).arg(&dir))?;
         run(
-            "pip: installing LiveKit's Python SDK (libwebrtc) and what reads pictures and sound",
+            "pip: installing LiveKit's Python SDK (libwebrtc), aiortc, and what reads pictures and sound",
             Command::new(dir.join("bin/pip")).args(["install", "-q", "--no-input", "-r"]).arg(requirements()),
         )
     })
