@@ -4,6 +4,7 @@
 mod backoff;
 mod clock;
 pub mod config;
+pub mod congestion;
 mod error;
 mod event;
 pub mod names;

@@ -21,12 +21,11 @@ use super::layers::{Layer, Video};
 use crate::{
     AudioPlan, Codec, Event, Rid, TrackKind, VideoPlan,
     clock::Clock,
+    congestion::{self, Estimator, FLOOR_BPS, Pacer},
     peer::Peer,
     sdp::{self, Description, ExtensionMap, SectionKind},
     send::{
-        estimator::{Estimator, FLOOR_BPS},
         feedback, h264,
-        pacer::Pacer,
         stream::{Content, Stream, StreamConfig},
     },
 };
@@ -37,6 +36,8 @@ const PAYLOAD: usize = 1150;
 const GAP: Duration = Duration::from_millis(100);
 /// What sound and control take of the estimate.
 const AUDIO_BPS: u64 = 64_000;
+/// What is assumed of the path before anything is known.
+const START_BPS: u64 = 4_000_000;
 /// Interval of sender reports.
 const REPORT: Duration = Duration::from_millis(1000);
 
@@ -75,7 +76,7 @@ impl Publisher {
             video: None,
             muted,
             transport_sequence: 1,
-            estimator: Estimator::new(now),
+            estimator: Estimator::new(now, congestion::Options { start_bps: START_BPS }),
             pacer: Pacer::new(now),
             told_bps: None,
             next_report: now,
@@ -329,7 +330,7 @@ impl Publisher {
         } else if let Some(remb) = any.downcast_ref::<ReceiverEstimatedMaximumBitrate>() {
             self.estimator.limited(remb.bitrate as u64, now);
         } else if let Some(report) = any.downcast_ref::<TransportLayerCc>() {
-            self.estimator.reported(&feedback::arrivals(report), now);
+            self.estimator.reported(feedback::arrivals(report), now);
         }
     }
 

@@ -19,7 +19,7 @@ const REPAIR_SHARE: f64 = 0.5;
 
 /// A queue of `T` (something with a size) that is emptied at a rate.
 #[derive(Debug)]
-pub(crate) struct Pacer<T> {
+pub struct Pacer<T> {
     queue: VecDeque<(Instant, usize, T)>,
     /// Bits a second; `None` is no limit.
     rate: Option<f64>,
@@ -31,7 +31,8 @@ pub(crate) struct Pacer<T> {
 }
 
 impl<T> Pacer<T> {
-    pub(crate) fn new(now: Instant) -> Self {
+    /// An empty queue without a limit.
+    pub fn new(now: Instant) -> Self {
         let repair_rate = 1e6;
         Self {
             queue: VecDeque::new(),
@@ -44,18 +45,35 @@ impl<T> Pacer<T> {
     }
 
     /// Sets the estimate and what the encoders make, both in bits a second.
-    pub(crate) fn set_rates(&mut self, estimate_bps: u64, needed_bps: u64) {
+    pub fn set_rates(&mut self, estimate_bps: u64, needed_bps: u64) {
         self.repair_rate = estimate_bps as f64 * REPAIR_SHARE;
         self.rate = (estimate_bps < needed_bps).then_some(estimate_bps as f64 * HEADROOM);
     }
 
+    /// Whether a packet of `size` bytes may leave at once: nothing waits, and the path takes it. Else
+    /// [`Pacer::push`] it.
+    pub fn may_pass(&mut self, size: usize, now: Instant) -> bool {
+        if !self.queue.is_empty() {
+            return false;
+        }
+        if self.rate.is_none() {
+            return true;
+        }
+        self.refill(now);
+        let passes = self.credit > 0.0;
+        if passes {
+            self.credit -= size as f64;
+        }
+        passes
+    }
+
     /// Adds a packet; see [`Pacer::poll`].
-    pub(crate) fn push(&mut self, size: usize, packet: T, now: Instant) {
+    pub fn push(&mut self, size: usize, packet: T, now: Instant) {
         self.queue.push_back((now, size, packet));
     }
 
     /// Whether a repair of `size` bytes may be sent now.
-    pub(crate) fn may_repair(&mut self, size: usize, now: Instant) -> bool {
+    pub fn may_repair(&mut self, size: usize, now: Instant) -> bool {
         self.refill(now);
         let may = self.repair_credit >= size as f64;
         if may {
@@ -65,7 +83,7 @@ impl<T> Pacer<T> {
     }
 
     /// The next packet that may leave.
-    pub(crate) fn poll(&mut self, now: Instant) -> Option<T> {
+    pub fn poll(&mut self, now: Instant) -> Option<T> {
         self.refill(now);
         if self.rate.is_some() && self.credit <= 0.0 {
             return None;
@@ -76,7 +94,7 @@ impl<T> Pacer<T> {
     }
 
     /// Takes everything out when the oldest has waited too long; its layers then need key frames.
-    pub(crate) fn take_stale(&mut self, now: Instant) -> Vec<T> {
+    pub fn take_stale(&mut self, now: Instant) -> Vec<T> {
         if self.queue.front().is_some_and(|(at, ..)| now.duration_since(*at) > MAX_AGE) {
             return self.queue.drain(..).map(|(_, _, packet)| packet).collect();
         }
@@ -84,7 +102,7 @@ impl<T> Pacer<T> {
     }
 
     /// When [`Pacer::poll`] has something again.
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+    pub fn poll_timeout(&self) -> Option<Instant> {
         self.queue.front()?;
         let rate = self.rate?;
         let seconds = (1.0 - self.credit).max(0.0) * 8.0 / rate;
