@@ -13,6 +13,7 @@ mod media_thread;
 mod service;
 pub mod sfu;
 pub mod transport;
+mod udp;
 
 pub use config::Config;
 pub use error::ServiceError;

@@ -4,21 +4,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::BytesMut;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 use crate::error::ServiceError;
 use crate::sfu::Sfu;
 use crate::sfu::command::Command;
 use crate::transport::RemoteAddress;
+use crate::udp::MediaSocket;
 
 /// What is asked of the socket's buffers: a few hundred milliseconds of a full room. The system may give less.
 const SOCKET_BUFFER: usize = 4 << 20;
-/// The longest datagram that is read: more than any path carries (RFC 8831 §5 and WebRTC's 1200).
-const MAX_DATAGRAM: usize = 2048;
-/// Datagrams and commands handled before the other side gets its turn.
+/// Commands handled before datagrams get their turn.
 const BATCH: usize = 64;
 const WALL_CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -54,8 +51,8 @@ pub(crate) fn start(
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServiceError::Thread)?;
     let work = move || {
         runtime.block_on(async {
-            match UdpSocket::from_std(socket) {
-                Ok(socket) => MediaThread { socket, sfu, unsent: 0 }.run(commands).await,
+            match MediaSocket::new(socket) {
+                Ok(socket) => MediaThread { socket, sfu }.run(commands).await,
                 Err(error) => {
                     log::error!(error:%; "the media socket cannot be watched; nothing is forwarded")
                 }
@@ -66,10 +63,8 @@ pub(crate) fn start(
 }
 
 struct MediaThread {
-    socket: UdpSocket,
+    socket: MediaSocket,
     sfu: Sfu,
-    /// Datagrams that the socket did not take.
-    unsent: u64,
 }
 
 impl MediaThread {
@@ -90,10 +85,10 @@ impl MediaThread {
                 },
                 command = commands.recv() => {
                     let Some(command) = command else { break };
-                    self.handle_command(command);
+                    self.sfu.handle_command(Instant::now(), command);
                     for _ in 0..BATCH {
                         let Ok(command) = commands.try_recv() else { break };
-                        self.handle_command(command);
+                        self.sfu.handle_command(Instant::now(), command);
                     }
                 }
                 () = wait => {}
@@ -105,46 +100,34 @@ impl MediaThread {
             }
             if self.sfu.poll_timeout().is_some_and(|at| at <= now) {
                 self.sfu.handle_timeout(now);
-                self.transmit();
             }
+            self.transmit();
         }
         let counters = self.sfu.counters();
         log::debug!(
             forwarded = counters.packets_forwarded,
             resent = counters.packets_resent,
             unknown = counters.datagrams_unknown,
-            unsent = self.unsent;
+            unsent = self.socket.unsent();
             "media thread ends"
         );
     }
 
-    fn handle_command(&mut self, command: Command) {
-        self.sfu.handle_command(Instant::now(), command);
-        self.transmit();
-    }
-
+    /// Takes one batch of datagrams; more wait until what they led to is sent.
     fn receive(&mut self) {
-        for _ in 0..BATCH {
-            let mut datagram = BytesMut::with_capacity(MAX_DATAGRAM);
-            match self.socket.try_recv_buf_from(&mut datagram) {
-                Ok((_, from)) => {
-                    self.sfu.handle_datagram(Instant::now(), RemoteAddress::udp(from), datagram);
-                    self.transmit();
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // An ICMP error of an earlier datagram: the terminal is gone, and its timeout says so.
-                Err(error) => log::debug!(error:%; "media socket"),
-            }
+        let sfu = &mut self.sfu;
+        let now = Instant::now();
+        // An error is an ICMP answer to an earlier datagram: the terminal is gone, and its timeout says so.
+        let take = |from, datagram| sfu.handle_datagram(now, RemoteAddress::udp(from), datagram);
+        if let Err(error) = self.socket.receive(take) {
+            log::debug!(error:%; "media socket");
         }
     }
 
     fn transmit(&mut self) {
         while let Some((to, datagram)) = self.sfu.poll_transmit() {
-            if let Err(error) = self.socket.try_send_to(&datagram, to.address) {
-                // A full socket loses the datagram, as a full network does: waiting would delay everybody.
-                self.unsent += 1;
-                log::trace!(error:%; "a datagram was not sent");
-            }
+            self.socket.push(to.address, datagram);
         }
+        self.socket.flush();
     }
 }

@@ -1,0 +1,253 @@
+//! A UDP socket that takes and gives many datagrams with one system call: reads come in batches (`recvmmsg`, UDP
+//! GRO), and what goes to one address in one batch leaves as one (UDP GSO).
+
+use std::collections::HashMap;
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+
+use bytes::BytesMut;
+use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+/// The longest datagram that is read: more than any path carries (RFC 8831 §5 and WebRTC's 1200).
+const MAX_DATAGRAM: usize = 2048;
+/// Addresses that are remembered between batches; more are forgotten.
+const MAX_DESTINATIONS: usize = 4096;
+/// The longest batch to one address: what fits a datagram of IP.
+const MAX_BATCH_BYTES: usize = 65_000;
+
+/// A socket for media.
+pub(crate) struct MediaSocket {
+    socket: UdpSocket,
+    state: UdpSocketState,
+    /// Room for one batch of reads.
+    buffer: Vec<u8>,
+    piece: usize,
+    queues: Vec<Queue>,
+    by_address: HashMap<SocketAddr, usize>,
+    /// Queues with something in them, in the order in which they got it.
+    filled: Vec<usize>,
+    batch: Vec<u8>,
+    /// Datagrams that the socket did not take.
+    unsent: u64,
+}
+
+/// What waits for one address.
+struct Queue {
+    to: SocketAddr,
+    datagrams: Vec<BytesMut>,
+}
+
+impl MediaSocket {
+    /// Takes over a socket that does not block.
+    pub(crate) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        // Datagrams that the system put together are read as one.
+        let piece = MAX_DATAGRAM.max(if state.gro_segments() > 1 { 65_536 } else { 0 });
+        Ok(Self {
+            socket: UdpSocket::from_std(socket)?,
+            buffer: vec![0; piece * BATCH_SIZE],
+            piece,
+            state,
+            queues: Vec::new(),
+            by_address: HashMap::new(),
+            filled: Vec::new(),
+            batch: Vec::with_capacity(MAX_BATCH_BYTES),
+            unsent: 0,
+        })
+    }
+
+    /// Waits until there is something to read.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        self.socket.readable().await
+    }
+
+    /// Reads one batch; how many datagrams that were. None is left when it is none.
+    pub(crate) fn receive(&mut self, mut take: impl FnMut(SocketAddr, BytesMut)) -> io::Result<usize> {
+        let mut pieces = self.buffer.chunks_mut(self.piece).map(IoSliceMut::new);
+        let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
+            std::array::from_fn(|_| pieces.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
+        let mut metas = [RecvMeta::default(); BATCH_SIZE];
+        let read = self.socket.try_io(Interest::READABLE, || {
+            self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut metas)
+        });
+        let messages = match read {
+            Ok(messages) => messages,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        let mut datagrams = 0;
+        for (slice, meta) in slices.iter().zip(&metas).take(messages) {
+            for datagram in slice[..meta.len].chunks(meta.stride.max(1)) {
+                datagrams += 1;
+                if datagram.len() <= MAX_DATAGRAM {
+                    take(meta.addr, BytesMut::from(datagram));
+                }
+            }
+        }
+        Ok(datagrams)
+    }
+
+    /// Lets a datagram leave with the next [`MediaSocket::flush`].
+    pub(crate) fn push(&mut self, to: SocketAddr, datagram: BytesMut) {
+        let at = match self.by_address.get(&to) {
+            Some(at) => *at,
+            None => {
+                let at = self.queues.len();
+                self.queues.push(Queue { to, datagrams: Vec::new() });
+                self.by_address.insert(to, at);
+                at
+            }
+        };
+        if self.queues[at].datagrams.is_empty() {
+            self.filled.push(at);
+        }
+        self.queues[at].datagrams.push(datagram);
+    }
+
+    /// Sends everything, in order for each address. A full socket loses what it does not take, as a full network
+    /// does: waiting would delay everybody.
+    pub(crate) fn flush(&mut self) {
+        for at in std::mem::take(&mut self.filled) {
+            let datagrams = std::mem::take(&mut self.queues[at].datagrams);
+            let to = self.queues[at].to;
+            let mut rest = &datagrams[..];
+            while !rest.is_empty() {
+                let run = run_length(rest, self.state.max_gso_segments());
+                self.send(to, &rest[..run]);
+                rest = &rest[run..];
+            }
+            // The room is kept for the next batch.
+            let mut datagrams = datagrams;
+            datagrams.clear();
+            self.queues[at].datagrams = datagrams;
+        }
+        if self.queues.len() > MAX_DESTINATIONS {
+            self.queues.clear();
+            self.by_address.clear();
+        }
+    }
+
+    /// Sends datagrams of one length; the last may be shorter.
+    fn send(&mut self, to: SocketAddr, datagrams: &[BytesMut]) {
+        let sent = match datagrams {
+            [] => return,
+            [datagram] => self.transmit(to, datagram, None),
+            [first, ..] => {
+                let mut batch = std::mem::take(&mut self.batch);
+                batch.clear();
+                datagrams.iter().for_each(|datagram| batch.extend_from_slice(datagram));
+                let sent = self.transmit(to, &batch, Some(first.len()));
+                self.batch = batch;
+                sent
+            }
+        };
+        match sent {
+            Ok(()) => {}
+            Err(error) if datagrams.len() > 1 && error.kind() != io::ErrorKind::WouldBlock => {
+                // A device that cannot do it: one by one.
+                for datagram in datagrams {
+                    self.send(to, std::slice::from_ref(datagram));
+                }
+            }
+            Err(error) => {
+                self.unsent += datagrams.len() as u64;
+                log::trace!(error:%; "datagrams were not sent");
+            }
+        }
+    }
+
+    fn transmit(&self, to: SocketAddr, contents: &[u8], segment_size: Option<usize>) -> io::Result<()> {
+        let transmit = Transmit { destination: to, ecn: None, contents, segment_size, src_ip: None };
+        // A full socket says so by itself: nobody waits for it to become writable.
+        self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
+    }
+
+    /// How many datagrams the socket did not take.
+    pub(crate) fn unsent(&self) -> u64 {
+        self.unsent
+    }
+}
+
+/// How many datagrams at the beginning can leave as one batch: all of one length but the last, which may be shorter.
+fn run_length(datagrams: &[BytesMut], most: usize) -> usize {
+    let Some(first) = datagrams.first().map(BytesMut::len) else { return 0 };
+    let most = most.min(MAX_BATCH_BYTES / first.max(1)).max(1);
+    let same = datagrams.iter().take(most).take_while(|datagram| datagram.len() == first).count();
+    let shorter =
+        datagrams.get(same).is_some_and(|next| same < most && !next.is_empty() && next.len() < first);
+    same + usize::from(shorter)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+    use std::net::Ipv4Addr;
+
+    fn datagram(len: usize, fill: u8) -> BytesMut {
+        BytesMut::from(&vec![fill; len][..])
+    }
+
+    #[test]
+    fn a_run_has_one_length_and_perhaps_a_shorter_end() {
+        let lengths =
+            |lengths: &[usize]| -> Vec<BytesMut> { lengths.iter().map(|l| datagram(*l, 0)).collect() };
+        assert_eq!(run_length(&lengths(&[]), 64), 0);
+        assert_eq!(run_length(&lengths(&[900]), 64), 1);
+        assert_eq!(run_length(&lengths(&[900, 900, 300, 900]), 64), 3);
+        assert_eq!(run_length(&lengths(&[900, 900, 1000]), 64), 2);
+        assert_eq!(run_length(&lengths(&[900, 900, 900]), 2), 2);
+        assert_eq!(run_length(&lengths(&[900, 900, 300]), 1), 1, "where the system cannot do it");
+    }
+
+    proptest! {
+        #[test]
+        fn runs_cover_everything_in_order(lengths in prop::collection::vec(1usize..1500, 1..200), most in 1usize..70) {
+            let datagrams: Vec<BytesMut> = lengths.iter().map(|l| datagram(*l, 0)).collect();
+            let mut rest = &datagrams[..];
+            while !rest.is_empty() {
+                let run = run_length(rest, most);
+                prop_assert!(run >= 1 && run <= most.max(1));
+                prop_assert!(rest[..run].iter().map(|d| d.len()).sum::<usize>() <= 65_507);
+                rest = &rest[run..];
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_pushed_arrives_whole_and_in_order() {
+        let open = || {
+            let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            socket
+        };
+        let (one, two, three) = (open(), open(), open());
+        let addresses = [two.local_addr().unwrap(), three.local_addr().unwrap()];
+        let mut sender = MediaSocket::new(one).unwrap();
+        let mut receivers = [MediaSocket::new(two).unwrap(), MediaSocket::new(three).unwrap()];
+        let lengths = [1000, 1000, 1000, 200, 1000, 40, 41, 1400];
+        for (place, length) in lengths.into_iter().enumerate() {
+            for address in addresses {
+                sender.push(address, datagram(length, place as u8));
+            }
+        }
+        sender.flush();
+        assert_eq!(sender.unsent(), 0);
+        for receiver in &mut receivers {
+            let mut got = Vec::new();
+            while got.len() < lengths.len() {
+                receiver.readable().await.unwrap();
+                receiver.receive(|_, datagram| got.push(datagram)).unwrap();
+            }
+            let expected: Vec<BytesMut> = lengths
+                .into_iter()
+                .enumerate()
+                .map(|(place, length)| datagram(length, place as u8))
+                .collect();
+            assert_eq!(got, expected);
+        }
+    }
+}
