@@ -10,6 +10,17 @@ pub const MAX_LAYERS: usize = 3;
 /// A layer counts as not sent any more after this long without a packet.
 pub const INACTIVE_AFTER: Duration = Duration::from_millis(1_000);
 
+/// The sizes of layers by the design, for seats and tracks that say none.
+pub const INDEX_SIZES: [(u32, u32); MAX_LAYERS] = [(320, 180), (640, 360), (1280, 720)];
+
+/// The highest temporal layer of `layers` that makes `wanted` frames a second out of `all` that there are.
+pub fn temporal_for(wanted_fps: u32, all_fps: f32, layers: u8) -> u8 {
+    let top = layers.saturating_sub(1);
+    // Each temporal layer doubles the frames of those below it; a tenth less is not seen.
+    let enough = |layer: &u8| all_fps / f32::from(1u16 << (top - layer).min(7)) >= wanted_fps as f32 * 0.9;
+    if wanted_fps == 0 { u8::MAX } else { (0..top).find(enough).unwrap_or(u8::MAX) }
+}
+
 /// The layer that the RID at `position` of `rids` means: where all are LiveKit's, `q`, `h`, `f` are low, mid,
 /// high; else they are taken in the order of the offer, best first (RFC 8853 §5.1).
 pub fn index_of_rid<R: AsRef<str>>(rids: &[R], position: usize) -> usize {
@@ -94,6 +105,15 @@ mod tests {
         assert_eq!(choose([true, true, false], 2), Some(1));
         assert_eq!(choose([false, false, true], 0), Some(2), "better too good than nothing");
         assert_eq!(choose([false; 3], 2), None);
+    }
+
+    #[test]
+    fn fewer_frames_are_made_by_temporal_layers() {
+        assert_eq!(temporal_for(30, 30.0, 3), u8::MAX);
+        assert_eq!(temporal_for(15, 30.0, 3), 1);
+        assert_eq!(temporal_for(7, 30.0, 3), 0);
+        assert_eq!(temporal_for(5, 30.0, 1), u8::MAX, "there is nothing to leave out");
+        assert_eq!(temporal_for(0, 30.0, 3), u8::MAX, "nothing was asked for");
     }
 
     proptest! {

@@ -43,6 +43,11 @@ impl SequenceMap {
         Some(number.wrapping_add_signed(self.base) - left_out as u64)
     }
 
+    /// Whether a packet was left out.
+    pub fn is_left_out(&self, number: u64) -> bool {
+        self.drops.binary_search(&number).is_ok()
+    }
+
     /// Leaves a packet out. `false` when later ones were forwarded already, so that its number is a gap that
     /// the subscriber sees: then it must be forwarded (empty) after all.
     pub fn leave_out(&mut self, number: u64) -> bool {

@@ -7,7 +7,7 @@ use crate::transport::CodecKey;
 use super::key_frame::KeyFrame;
 use super::layers::MAX_LAYERS;
 use super::sequence::SequenceMap;
-use super::vp8::{Offsets, PictureNumbers};
+use super::vp8::{Offsets, PictureNumbers, Temporal};
 
 /// How many sent packets are remembered for retransmission.
 const SENT_VIDEO: usize = 1024;
@@ -49,8 +49,28 @@ pub struct Packet<'a> {
     pub start: bool,
     /// It carries nothing, or nobody shall get it: leave it out of the numbering.
     pub leave_out: bool,
+    /// Its temporal layer, where the stream has some that can be left out.
+    pub temporal: Option<Temporal>,
     /// Its payload.
     pub payload: &'a [u8],
+}
+
+/// What a subscriber is to get of a track now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Aim {
+    /// The layer to get to.
+    pub target: Option<usize>,
+    /// The best layer that may go out on the way there.
+    pub highest: usize,
+    /// The highest temporal layer.
+    pub temporal: u8,
+}
+
+impl Aim {
+    /// One layer, with all its frames.
+    pub fn layer(target: Option<usize>, highest: usize) -> Self {
+        Self { target, highest, temporal: u8::MAX }
+    }
 }
 
 /// How a packet goes out.
@@ -93,6 +113,10 @@ struct Current {
     map: SequenceMap,
     timestamp_offset: u32,
     last_timestamp: u32,
+    /// The highest temporal layer that goes out.
+    temporal: u8,
+    /// Its first number towards the subscriber.
+    first_out: u64,
 }
 
 /// The forwarding state of one track to one subscriber.
@@ -146,24 +170,24 @@ impl DownStream {
         self.sent.clear();
     }
 
-    /// Decides about a packet. `target` is the layer to aim at, `highest` the best that the subscriber
-    /// wants; `references` are the latest sender reports of the layers.
+    /// Decides about a packet; `references` are the latest sender reports of the layers.
     pub fn forward(
         &mut self,
         packet: &Packet<'_>,
-        target: Option<usize>,
-        highest: usize,
+        aim: &Aim,
         references: &[Option<TimeReference>; MAX_LAYERS],
     ) -> Option<Outgoing> {
         let same = self.current.as_ref().is_some_and(|c| c.layer == packet.layer && c.epoch == packet.epoch);
         if !same {
-            if !packet.start || packet.leave_out || !self.may_switch(packet, target, highest) {
+            if !packet.start || packet.leave_out || !self.may_switch(packet, aim) {
                 return None;
             }
-            self.switch(packet, references);
+            self.switch(packet, aim.temporal, references);
         }
         let current = self.current.as_mut()?;
-        if packet.leave_out && current.map.leave_out(packet.number) {
+        let thinned = packet.temporal.is_some_and(|temporal| current.leaves_out(temporal, aim.temporal));
+        let leave_out = packet.leave_out || (thinned && self.pictures.leave_out(packet.payload));
+        if leave_out && current.map.leave_out(packet.number) {
             return None;
         }
         let number = current.map.map(packet.number)?;
@@ -173,15 +197,16 @@ impl DownStream {
             current.last_timestamp = packet.timestamp;
         }
         let vp8 = match packet.codec {
-            CodecKey::Vp8 if !packet.leave_out => self.pictures.note(packet.payload),
+            CodecKey::Vp8 if !leave_out => self.pictures.note(packet.payload),
             _ => Offsets::default(),
         };
-        let out = Outgoing { seq: number as u16, timestamp, vp8, empty: packet.leave_out };
+        let out = Outgoing { seq: number as u16, timestamp, vp8, empty: leave_out };
         self.remember(Resend { layer: packet.layer, epoch: packet.epoch, number: packet.number, out });
         Some(out)
     }
 
-    fn may_switch(&self, packet: &Packet<'_>, target: Option<usize>, highest: usize) -> bool {
+    fn may_switch(&self, packet: &Packet<'_>, aim: &Aim) -> bool {
+        let Aim { target, highest, .. } = *aim;
         match &self.current {
             // A start is made with whatever can be decoded first.
             None => packet.layer <= highest || target == Some(packet.layer),
@@ -190,7 +215,12 @@ impl DownStream {
         }
     }
 
-    fn switch(&mut self, packet: &Packet<'_>, references: &[Option<TimeReference>; MAX_LAYERS]) {
+    fn switch(
+        &mut self,
+        packet: &Packet<'_>,
+        temporal: u8,
+        references: &[Option<TimeReference>; MAX_LAYERS],
+    ) {
         let first_out = self.last.map_or(self.first_number, |(number, ..)| number + 1);
         let timestamp_offset = match self.last {
             None => 0,
@@ -208,6 +238,8 @@ impl DownStream {
             map: SequenceMap::new(packet.number, first_out),
             timestamp_offset,
             last_timestamp: packet.timestamp,
+            temporal,
+            first_out,
         });
     }
 
@@ -245,9 +277,13 @@ impl DownStream {
         self.sent[usize::from(resend.out.seq) % size] = Some(Sent { resend, again: None });
     }
 
-    /// The subscriber misses `seq`: what to send again, unless that was done within the last `round_trip`.
+    /// The subscriber misses `seq`: what to send again, unless that was done within the last `round_trip`, or a
+    /// key frame came since that makes it useless.
     pub fn resend(&mut self, now: Instant, seq: u16, round_trip: Duration) -> Option<Resend> {
-        if self.sent.is_empty() {
+        let current = self.current.as_ref()?;
+        let behind = (self.last?.0 as u16).wrapping_sub(seq);
+        let number = self.last?.0.checked_sub(u64::from(behind))?;
+        if self.sent.is_empty() || (self.video && number < current.first_out) {
             return None;
         }
         let slot = usize::from(seq) % self.sent.len();
@@ -259,6 +295,38 @@ impl DownStream {
         Some(sent.resend)
     }
 }
+
+impl Current {
+    /// Whether a frame of a temporal layer is left out when `wanted` is the highest that the subscriber wants. Less
+    /// is left out from the next frame on, more goes out from a frame on that can be decoded without what was left
+    /// out before.
+    fn leaves_out(&mut self, temporal: Temporal, wanted: u8) -> bool {
+        if temporal.starts_frame {
+            let opens = temporal.layer > self.temporal && temporal.layer <= wanted && temporal.sync;
+            if wanted < self.temporal || opens {
+                self.temporal = wanted.min(self.temporal.max(temporal.layer));
+            }
+        }
+        temporal.layer > self.temporal
+    }
+}
+
+impl DownStream {
+    /// The newest packets that went out and are large enough to fill a path, newest first: sent again they are
+    /// padding that also repairs.
+    pub fn newest(&self) -> impl Iterator<Item = Resend> + '_ {
+        let from = self.current.as_ref().map_or(u64::MAX, |current| current.first_out);
+        let last = self.last.map_or(0, |(number, ..)| number);
+        (from..=last).rev().take(NEWEST).filter_map(|number| {
+            let slot = (number as u16 as usize).checked_rem(self.sent.len())?;
+            let sent = self.sent[slot].as_ref().filter(|sent| sent.resend.out.seq == number as u16)?;
+            (!sent.resend.out.empty).then_some(sent.resend)
+        })
+    }
+}
+
+/// How many packets [`DownStream::newest`] looks back.
+const NEWEST: usize = 64;
 
 /// Whether a decoder can start with a packet, given whether its stream carries its parameter sets in-band.
 pub fn can_start(key_frame: KeyFrame, in_band_parameter_sets: bool) -> bool {
@@ -288,6 +356,7 @@ mod tests {
             codec: CodecKey::H264,
             start,
             leave_out: false,
+            temporal: None,
             payload: &[0x67],
         }
     }
@@ -297,8 +366,8 @@ mod tests {
         let now = Instant::now();
         let mut stream = DownStream::new(true, 10);
         assert!(stream.needs_key_frame(2, 0));
-        assert_eq!(stream.forward(&packet(2, 500, 0, now, false), Some(2), 2, &NONE), None);
-        let out = stream.forward(&packet(0, 900, 77, now, true), Some(2), 2, &NONE).unwrap();
+        assert_eq!(stream.forward(&packet(2, 500, 0, now, false), &Aim::layer(Some(2), 2), &NONE), None);
+        let out = stream.forward(&packet(0, 900, 77, now, true), &Aim::layer(Some(2), 2), &NONE).unwrap();
         assert_eq!((out.seq, out.timestamp, stream.layer()), (10, 77, Some(0)));
         assert!(stream.needs_key_frame(2, 0), "it still aims at the high layer");
     }
@@ -307,12 +376,19 @@ mod tests {
     fn a_switch_goes_on_with_the_next_number_and_a_later_timestamp() {
         let now = Instant::now();
         let mut stream = DownStream::new(true, 0);
-        stream.forward(&packet(0, 900, 9_000, now, true), Some(0), 0, &NONE).unwrap();
+        stream.forward(&packet(0, 900, 9_000, now, true), &Aim::layer(Some(0), 0), &NONE).unwrap();
         let later = now + Duration::from_millis(100);
-        let out = stream.forward(&packet(2, 5_000, 1_000_000, later, true), Some(2), 2, &NONE).unwrap();
+        let out = stream
+            .forward(&packet(2, 5_000, 1_000_000, later, true), &Aim::layer(Some(2), 2), &NONE)
+            .unwrap();
         assert_eq!((out.seq, out.timestamp), (1, 18_000));
-        assert_eq!(stream.forward(&packet(0, 901, 12_000, later, false), Some(2), 2, &NONE), None);
-        let out = stream.forward(&packet(2, 5_001, 1_003_000, later, false), Some(2), 2, &NONE).unwrap();
+        assert_eq!(
+            stream.forward(&packet(0, 901, 12_000, later, false), &Aim::layer(Some(2), 2), &NONE),
+            None
+        );
+        let out = stream
+            .forward(&packet(2, 5_001, 1_003_000, later, false), &Aim::layer(Some(2), 2), &NONE)
+            .unwrap();
         assert_eq!((out.seq, out.timestamp), (2, 21_000));
     }
 
@@ -326,10 +402,12 @@ mod tests {
             Some(TimeReference { ntp_time: 100 * second, rtp_time: 700_000 }),
             None,
         ];
-        stream.forward(&packet(0, 1, 9_000, now, true), Some(0), 2, &references).unwrap();
+        stream.forward(&packet(0, 1, 9_000, now, true), &Aim::layer(Some(0), 2), &references).unwrap();
         // Captured 100 ms after the last frame, but it came 130 ms after it.
         let arrival = now + Duration::from_millis(130);
-        let out = stream.forward(&packet(1, 1, 718_000, arrival, true), Some(1), 2, &references).unwrap();
+        let out = stream
+            .forward(&packet(1, 1, 718_000, arrival, true), &Aim::layer(Some(1), 2), &references)
+            .unwrap();
         assert_eq!(out.timestamp, 18_000);
     }
 
@@ -337,11 +415,11 @@ mod tests {
     fn a_publisher_that_starts_anew_is_followed_from_its_key_frame() {
         let now = Instant::now();
         let mut stream = DownStream::new(true, 0);
-        stream.forward(&packet(2, 1, 0, now, true), Some(2), 2, &NONE).unwrap();
+        stream.forward(&packet(2, 1, 0, now, true), &Aim::layer(Some(2), 2), &NONE).unwrap();
         let anew = |number, start| Packet { epoch: 1, ..packet(2, number, 0, now, start) };
-        assert_eq!(stream.forward(&anew(70_000, false), Some(2), 2, &NONE), None);
+        assert_eq!(stream.forward(&anew(70_000, false), &Aim::layer(Some(2), 2), &NONE), None);
         assert!(stream.needs_key_frame(2, 1));
-        assert_eq!(stream.forward(&anew(70_001, true), Some(2), 2, &NONE).unwrap().seq, 1);
+        assert_eq!(stream.forward(&anew(70_001, true), &Aim::layer(Some(2), 2), &NONE).unwrap().seq, 1);
     }
 
     #[test]
@@ -350,7 +428,7 @@ mod tests {
         let mut stream = DownStream::new(false, 0);
         assert!(!stream.needs_key_frame(0, 0));
         let sound = Packet { codec: CodecKey::Opus, ..packet(0, 9, 960, now, true) };
-        assert_eq!(stream.forward(&sound, Some(0), 0, &NONE).unwrap().timestamp, 960);
+        assert_eq!(stream.forward(&sound, &Aim::layer(Some(0), 0), &NONE).unwrap().timestamp, 960);
     }
 
     #[test]
@@ -358,11 +436,11 @@ mod tests {
         let now = Instant::now();
         for video in [true, false] {
             let mut stream = DownStream::new(video, 0);
-            stream.forward(&packet(0, 900, 9_000, now, true), Some(0), 2, &NONE).unwrap();
+            stream.forward(&packet(0, 900, 9_000, now, true), &Aim::layer(Some(0), 2), &NONE).unwrap();
             stream.change_track();
             assert_eq!(stream.resend(now, 0, Duration::ZERO), None, "it is the other track's packet now");
             let later = now + Duration::from_millis(100);
-            let out = stream.forward(&packet(0, 5, 77, later, true), Some(0), 2, &NONE).unwrap();
+            let out = stream.forward(&packet(0, 5, 77, later, true), &Aim::layer(Some(0), 2), &NONE).unwrap();
             let rate = if video { 90 } else { 48 };
             assert_eq!((out.seq, out.timestamp), (1, 9_000 + 100 * rate));
         }
@@ -373,7 +451,7 @@ mod tests {
         let now = Instant::now();
         let round_trip = Duration::from_millis(50);
         let mut stream = DownStream::new(true, 0);
-        let out = stream.forward(&packet(2, 500, 0, now, true), Some(2), 2, &NONE).unwrap();
+        let out = stream.forward(&packet(2, 500, 0, now, true), &Aim::layer(Some(2), 2), &NONE).unwrap();
         assert_eq!(stream.resend(now, out.seq, round_trip).unwrap().number, 500);
         assert_eq!(stream.resend(now + round_trip / 2, out.seq, round_trip), None);
         assert_eq!(stream.resend(now + round_trip, out.seq, round_trip).unwrap().number, 500);
@@ -420,7 +498,7 @@ mod tests {
                 let arrival = start + Duration::from_millis(10 * i as u64);
                 let timestamp = (step.layer as u32) * 1_000_000 + 900 * i as u32;
                 let packet = Packet { leave_out: step.leave_out, ..packet(step.layer, numbers[step.layer], timestamp, arrival, step.start) };
-                if let Some(out) = stream.forward(&packet, Some(step.target), 2, &NONE) {
+                if let Some(out) = stream.forward(&packet, &Aim::layer(Some(step.target), 2), &NONE) {
                     if let Some((seq, timestamp)) = last {
                         prop_assert_eq!(out.seq, seq.wrapping_add(1));
                         prop_assert!((out.timestamp.wrapping_sub(timestamp) as i32) > 0);
@@ -444,7 +522,7 @@ mod tests {
                 }
                 let arrival = start + Duration::from_millis(10 * i as u64);
                 let packet = Packet { leave_out: step.leave_out, ..packet(step.layer, number, 900 * i as u32, arrival, step.start) };
-                if let Some(out) = stream.forward(&packet, Some(step.target), 2, &NONE) {
+                if let Some(out) = stream.forward(&packet, &Aim::layer(Some(step.target), 2), &NONE) {
                     prop_assert!(given.insert(out.seq));
                 }
             }

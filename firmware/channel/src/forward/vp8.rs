@@ -1,5 +1,7 @@
 //! The VP8 payload descriptor (RFC 7741 §4.2), and its picture numbers over switches of layers.
 
+use super::sequence::SequenceMap;
+
 /// Where the fields of a payload descriptor stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Descriptor {
@@ -9,15 +11,28 @@ pub struct Descriptor {
     picture_id: Option<(usize, u16, bool)>,
     /// Offset and value of TL0PICIDX.
     tl0: Option<(usize, u8)>,
-    /// Offset of the byte with TID, Y and KEYIDX, whether KEYIDX is there, and its value.
+    /// Offset and value of KEYIDX.
     key_index: Option<(usize, u8)>,
+    temporal: Option<Temporal>,
+}
+
+/// The temporal layer of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Temporal {
+    /// Its number; frames of 0 are needed by all others.
+    pub layer: u8,
+    /// It depends on frames of layer 0 only (Y): from here on its layer can be decoded.
+    pub sync: bool,
+    /// It is in the frame's first packet.
+    pub starts_frame: bool,
 }
 
 impl Descriptor {
     /// Parses the start of a payload; `None` when it is too short.
     pub fn parse(payload: &[u8]) -> Option<Self> {
         let first = *payload.first()?;
-        let mut descriptor = Self { first, length: 1, picture_id: None, tl0: None, key_index: None };
+        let mut descriptor =
+            Self { first, length: 1, picture_id: None, tl0: None, key_index: None, temporal: None };
         if first & 0x80 == 0 {
             return Some(descriptor);
         }
@@ -40,6 +55,13 @@ impl Descriptor {
         }
         if extensions & 0x30 != 0 {
             let byte = *payload.get(at)?;
+            if extensions & 0x20 != 0 {
+                descriptor.temporal = Some(Temporal {
+                    layer: byte >> 6,
+                    sync: byte & 0x20 != 0,
+                    starts_frame: descriptor.starts_frame(),
+                });
+            }
             if extensions & 0x10 != 0 {
                 descriptor.key_index = Some((at, byte & 0x1f));
             }
@@ -52,6 +74,11 @@ impl Descriptor {
     /// Bytes of the descriptor.
     pub fn length(&self) -> usize {
         self.length
+    }
+
+    /// The temporal layer, where the stream has some.
+    pub fn temporal(&self) -> Option<Temporal> {
+        self.temporal
     }
 
     /// Whether it is the first packet of a frame: start of partition 0.
@@ -68,13 +95,23 @@ pub struct Offsets {
     key_index: u8,
 }
 
-/// Keeps the picture numbers of one subscriber going over switches of layers.
+/// Keeps the picture numbers of one subscriber going over switches of layers, and without gaps over frames that
+/// are left out: decoders wait for a picture whose number is missing.
 #[derive(Debug, Clone, Default)]
 pub struct PictureNumbers {
     offsets: Offsets,
-    last_picture_id: Option<u16>,
+    /// Extended picture ids of the present layer, and where they go.
+    ids: Option<(u64, SequenceMap)>,
+    last_picture_id: Option<u64>,
     last_tl0: Option<u8>,
     last_key_index: Option<u8>,
+}
+
+/// The extended number that is nearest to `near` and ends in the `bits` of `id`.
+fn extend(near: u64, id: u16, bits: u32) -> u64 {
+    let modulus = 1u64 << bits;
+    let ahead = u64::from(id).wrapping_sub(near) & (modulus - 1);
+    if ahead < modulus / 2 { near + ahead } else { (near + ahead).saturating_sub(modulus) }
 }
 
 impl PictureNumbers {
@@ -82,9 +119,10 @@ impl PictureNumbers {
     pub fn switch(&mut self, payload: &[u8]) {
         let Some(descriptor) = Descriptor::parse(payload) else { return };
         // Without a last number the layer's own go out as they are.
-        if let (Some(last), Some((_, id, _))) = (self.last_picture_id, descriptor.picture_id) {
-            self.offsets.picture_id = last.wrapping_add(1).wrapping_sub(id) & 0x7fff;
-        }
+        self.ids = descriptor.picture_id.map(|(_, id, _)| {
+            let first = 0x1_0000 + u64::from(id);
+            (first, SequenceMap::new(first, self.last_picture_id.map_or(first, |last| last + 1)))
+        });
         if let (Some(last), Some((_, tl0))) = (self.last_tl0, descriptor.tl0) {
             self.offsets.tl0 = last.wrapping_add(1).wrapping_sub(tl0);
         }
@@ -93,30 +131,39 @@ impl PictureNumbers {
         }
     }
 
+    /// The frame of this packet is left out. `false` when a later one went out already.
+    pub fn leave_out(&mut self, payload: &[u8]) -> bool {
+        let id = Descriptor::parse(payload).and_then(|descriptor| descriptor.picture_id);
+        let (Some((_, id, wide)), Some((newest, map))) = (id, &mut self.ids) else { return true };
+        let number = extend(*newest, id, if wide { 15 } else { 7 });
+        *newest = number.max(*newest);
+        map.is_left_out(number) || map.leave_out(number)
+    }
+
     /// Notes the numbers of a packet that is forwarded now; returns what to add to it (and to its repairs).
     pub fn note(&mut self, payload: &[u8]) -> Offsets {
-        if let Some(descriptor) = Descriptor::parse(payload) {
-            let newer = |last: Option<u16>, out: u16, bits: u32| {
-                last.is_none_or(|last| (out.wrapping_sub(last) & ((1 << bits) - 1)) < 1 << (bits - 1))
-            };
-            if let Some((_, id, wide)) = descriptor.picture_id {
-                let bits = if wide { 15 } else { 7 };
-                let out = id.wrapping_add(self.offsets.picture_id) & ((1 << bits) - 1);
-                if newer(self.last_picture_id, out, bits) {
-                    self.last_picture_id = Some(out);
-                }
+        let Some(descriptor) = Descriptor::parse(payload) else { return self.offsets };
+        if let (Some((_, id, wide)), Some((newest, map))) = (descriptor.picture_id, &mut self.ids) {
+            let number = extend(*newest, id, if wide { 15 } else { 7 });
+            *newest = number.max(*newest);
+            if let Some(out) = map.map(number) {
+                self.last_picture_id = self.last_picture_id.max(Some(out));
+                self.offsets.picture_id = (out as u16).wrapping_sub(id) & 0x7fff;
             }
-            if let Some((_, tl0)) = descriptor.tl0 {
-                let out = tl0.wrapping_add(self.offsets.tl0);
-                if newer(self.last_tl0.map(u16::from), u16::from(out), 8) {
-                    self.last_tl0 = Some(out);
-                }
+        }
+        let newer = |last: Option<u8>, out: u8, bits: u32| {
+            last.is_none_or(|last| (out.wrapping_sub(last) & ((1u16 << bits) - 1) as u8) < 1 << (bits - 1))
+        };
+        if let Some((_, tl0)) = descriptor.tl0 {
+            let out = tl0.wrapping_add(self.offsets.tl0);
+            if newer(self.last_tl0, out, 8) {
+                self.last_tl0 = Some(out);
             }
-            if let Some((_, key)) = descriptor.key_index {
-                let out = key.wrapping_add(self.offsets.key_index) & 0x1f;
-                if newer(self.last_key_index.map(u16::from), u16::from(out), 5) {
-                    self.last_key_index = Some(out);
-                }
+        }
+        if let Some((_, key)) = descriptor.key_index {
+            let out = key.wrapping_add(self.offsets.key_index) & 0x1f;
+            if newer(self.last_key_index, out, 5) {
+                self.last_key_index = Some(out);
             }
         }
         self.offsets
@@ -127,6 +174,17 @@ impl Offsets {
     /// Whether payloads go out as they are.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The payload with its numbers changed; the changed copy is made in `scratch`.
+    pub fn applied<'a>(&self, payload: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a [u8] {
+        if self.is_none() || payload.is_empty() {
+            return payload;
+        }
+        scratch.clear();
+        scratch.extend_from_slice(payload);
+        self.apply(scratch);
+        scratch
     }
 
     /// Writes the changed numbers into a copy of a payload; its length stays.
@@ -181,6 +239,27 @@ mod tests {
             offsets.apply(&mut payload);
             assert_eq!(numbers(&payload), (0x7fff_u16.wrapping_add(n) & 0x7fff, 0, 0));
         }
+    }
+
+    #[test]
+    fn a_frame_that_is_left_out_leaves_no_gap_in_picture_numbers() {
+        let mut pictures = PictureNumbers::default();
+        pictures.switch(&packet(0x7ffe, 0, 0));
+        pictures.note(&packet(0x7ffe, 0, 0));
+        assert!(pictures.leave_out(&packet(0x7fff, 0, 0)));
+        assert!(pictures.leave_out(&packet(0x7fff, 0, 0)), "its second packet");
+        let mut payload = packet(0, 1, 0);
+        pictures.note(&payload).apply(&mut payload);
+        assert_eq!(numbers(&payload).0, 0x7fff);
+        assert!(!pictures.leave_out(&packet(0x7ffe, 0, 0)), "it went out already");
+    }
+
+    #[test]
+    fn temporal_layers_are_read() {
+        // X; T and K; TID 2, Y, KEYIDX 1.
+        let descriptor = Descriptor::parse(&[0x90, 0x30, 0xa1, 0x01]).unwrap();
+        assert_eq!(descriptor.temporal(), Some(Temporal { layer: 2, sync: true, starts_frame: true }));
+        assert_eq!(Descriptor::parse(&[0x10, 0x01]).unwrap().temporal(), None);
     }
 
     #[test]

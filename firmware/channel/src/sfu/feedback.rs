@@ -1,12 +1,19 @@
 //! RTCP that needs a decision: key frames, repair, reports.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
-use crate::forward::stream::TimeReference;
+use crate::forward::stream::{Resend, TimeReference};
 use crate::transport::{OutgoingRtcp, Rtcp};
 
+use super::forwarding::{self, Again};
 use super::track::{DEFAULT_ROUND_TRIP, MIN_ROUND_TRIP};
-use super::{PeerKey, Sfu, TrackKey, forwarding};
+use super::{PeerKey, Sfu, TrackKey};
+
+/// Smaller packets fill no path.
+const MIN_PADDING: usize = 200;
+/// Bytes of headers that padding brings along.
+const PADDING_OVERHEAD: usize = 40;
 
 impl Sfu {
     pub(super) fn handle_feedback(&mut self, now: Instant, peer: PeerKey, rtcp: Rtcp) {
@@ -25,8 +32,95 @@ impl Sfu {
             Rtcp::SenderReport { ssrc, ntp_time, rtp_time } => {
                 self.sender_report(now, peer, ssrc, TimeReference { ntp_time, rtp_time });
             }
-            // What subscribers can receive is not estimated yet: they get what they ask for.
-            Rtcp::Remb { .. } | Rtcp::TransportFeedback(_) | Rtcp::Bye { .. } => {}
+            Rtcp::TransportFeedback(feedback) => {
+                if let Some(slot) = self.peers.get_mut(peer) {
+                    slot.link.reported(now, &feedback);
+                    self.follow_link(now, peer);
+                }
+            }
+            Rtcp::Remb { bitrate_bps, .. } => {
+                if let Some(slot) = self.peers.get_mut(peer) {
+                    slot.link.estimator.limited(bitrate_bps, now);
+                    self.follow_link(now, peer);
+                }
+            }
+            Rtcp::Bye { .. } => {}
+        }
+    }
+
+    /// What a link carries changed: what is too much for it now is taken back at once, more is given with the next
+    /// tick.
+    fn follow_link(&mut self, now: Instant, peer: PeerKey) {
+        let Some(slot) = self.peers.get(peer) else { return };
+        if slot.link.is_overcommitted(now) {
+            self.allocate(now, slot.session);
+        }
+    }
+
+    /// Sends what waited for its turn, and the padding that a probe needs.
+    pub(super) fn serve_link(&mut self, now: Instant, key: PeerKey) {
+        let Some(slot) = self.peers.get_mut(key) else { return };
+        while let Some(queued) = slot.link.pacer.poll(now) {
+            slot.send(now, queued.outgoing(&mut self.scratch));
+        }
+        let stale = slot.link.pacer.take_stale(now);
+        let padding = slot.link.estimator.padding(now);
+        let tracks: BTreeSet<TrackKey> =
+            stale.iter().filter_map(|queued| self.track_of_sender(key, queued.ssrc)).collect();
+        for track in tracks {
+            // What was given up leaves a hole: only a key frame helps.
+            if let Some(down) =
+                self.tracks.get_mut(track).and_then(|t| t.down.iter_mut().find(|d| d.peer == key))
+            {
+                down.stream.pause();
+                down.asked = None;
+            }
+            self.aim(now, track);
+        }
+        if padding > 0 {
+            self.pad(now, key, padding);
+        }
+    }
+
+    /// Fills a link up for a probe: with packets that were just sent, which are repair too, else with empty ones.
+    fn pad(&mut self, now: Instant, key: PeerKey, bytes: usize) {
+        let Some(slot) = self.peers.get(key) else { return };
+        let senders = slot.senders.clone();
+        let mut left = bytes;
+        for (ssrc, track_key) in &senders {
+            let Some(track) = self.tracks.get_mut(*track_key).filter(|track| track.is_video()) else {
+                continue;
+            };
+            let Some(down) = track.down.iter_mut().find(|d| d.ssrc == *ssrc && d.flows()) else { continue };
+            let newest: Vec<Resend> = down.stream.newest().collect();
+            for resend in newest {
+                let Some(layer) = track.layers[resend.layer].as_ref().filter(|l| l.epoch == resend.epoch)
+                else {
+                    continue;
+                };
+                let Some(stored) = layer.history.get(resend.number) else { continue };
+                if left == 0 {
+                    return;
+                }
+                if stored.packet.payload.len() < MIN_PADDING {
+                    continue;
+                }
+                let again = Some(Again::Padding(down.next_rtx_seq()));
+                let (peers, scratch, counters) = (&mut self.peers, &mut self.scratch, &mut self.counters);
+                forwarding::send(peers, scratch, counters, now, down, &stored.packet, resend.out, again);
+                left = left.saturating_sub(stored.packet.payload.len() + PADDING_OVERHEAD);
+            }
+        }
+        for (ssrc, track_key) in &senders {
+            let Some(track) = self.tracks.get_mut(*track_key).filter(|track| track.is_video()) else {
+                continue;
+            };
+            let Some(codec) = track.codecs.first().copied() else { continue };
+            let Some(down) = track.down.iter_mut().find(|d| d.ssrc == *ssrc && d.live) else { continue };
+            let (peers, counters) = (&mut self.peers, &mut self.counters);
+            while left > 0 && forwarding::send_empty(peers, counters, now, down, codec) {
+                left = left.saturating_sub(usize::from(forwarding::EMPTY_PADDING) + PADDING_OVERHEAD);
+            }
         }
     }
 
@@ -54,15 +148,18 @@ impl Sfu {
         let round_trip = self.peers.get(peer).and_then(|slot| slot.peer.round_trip());
         let round_trip = round_trip.unwrap_or(DEFAULT_ROUND_TRIP).max(MIN_ROUND_TRIP);
         let Some(track) = self.tracks.get_mut(track_key) else { return };
-        let Some(down) = track.down.iter_mut().find(|down| down.peer == peer && down.live) else { return };
+        let Some(down) = track.down.iter_mut().find(|down| down.peer == peer && down.flows()) else { return };
         for seq in seqs {
             let Some(resend) = down.stream.resend(now, *seq, round_trip) else { continue };
             let Some(layer) = track.layers[resend.layer].as_ref().filter(|l| l.epoch == resend.epoch) else {
                 continue;
             };
             let Some(stored) = layer.history.get(resend.number) else { continue };
-            let rtx_seq = down.rtx_seq;
-            down.rtx_seq = down.rtx_seq.wrapping_add(1);
+            let Some(slot) = self.peers.get_mut(peer) else { return };
+            if !slot.link.pacer.may_repair(stored.packet.payload.len(), now) {
+                break;
+            }
+            let again = Some(Again::Repair(down.next_rtx_seq()));
             forwarding::send(
                 &mut self.peers,
                 &mut self.scratch,
@@ -71,7 +168,7 @@ impl Sfu {
                 down,
                 &stored.packet,
                 resend.out,
-                Some(rtx_seq),
+                again,
             );
         }
         self.touch(peer);

@@ -2,19 +2,38 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use livekit_protocol::{StreamState, StreamStateInfo, StreamStateUpdate, signal_response::Message};
 
 use crate::forward::key_frame::{self, KeyFrame};
 use crate::forward::layers::{self, MAX_LAYERS};
 use crate::forward::red;
-use crate::forward::stream::{Outgoing, Packet, can_start};
+use crate::forward::stream::{Aim, Outgoing, Packet, can_start};
+use crate::forward::vp8::{Descriptor, Temporal};
 use crate::transport::{
-    CodecKey, IncomingRtp, OutgoingExtensions, OutgoingRtcp, OutgoingRtp, PayloadMapping,
+    CodecKey, IncomingRtp, MediaKind, OutgoingExtensions, OutgoingRtcp, OutgoingRtp, PayloadMapping,
 };
 
+use super::link::Queued;
 use super::track::{DownTrack, Layer, Track};
 use super::{Counters, PeerKey, PeerSlot, Sfu, TrackKey};
 use slotmap::SlotMap;
+
+/// Why a packet is sent again, and its number among those that are.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Again {
+    /// The subscriber misses it.
+    Repair(u16),
+    /// Something must be sent, to see whether the link carries it.
+    Padding(u16),
+}
+
+impl Again {
+    fn seq(self) -> u16 {
+        let (Again::Repair(seq) | Again::Padding(seq)) = self;
+        seq
+    }
+}
 
 /// How a payload is sent to one subscriber.
 pub(super) struct Way {
@@ -54,8 +73,13 @@ impl Sfu {
             codec: rtp.codec,
             start,
             leave_out: track.info.muted || rtp.payload.is_empty(),
+            temporal: temporal(track, index, &rtp),
             payload: &rtp.payload,
         };
+        let (temporal_layers, fps) = track.layers[index].as_mut().map_or((1, 0.0), |layer| {
+            let thinned = layer.temporal_layers > 1;
+            (layer.temporal_layers, layer.rate.rates(now).filter(|_| thinned).map_or(0.0, |(_, fps)| fps))
+        });
         let active = track.active(now);
         let references = track.references();
         let mut wanted = [false; MAX_LAYERS];
@@ -65,9 +89,10 @@ impl Sfu {
             track.is_video(),
             track.info.muted,
         );
-        for down in track.down.iter_mut().filter(|down| down.live && !down.disabled) {
-            let target = layers::choose(active, down.wanted);
-            let out = down.stream.forward(&packet, target, down.wanted, &references);
+        for down in track.down.iter_mut().filter(|down| down.flows()) {
+            let aim = down.aim(active, temporal_layers, fps);
+            let target = aim.target;
+            let out = down.stream.forward(&packet, &aim, &references);
             if is_video
                 && !muted
                 && let Some(target) = target
@@ -100,7 +125,12 @@ impl Sfu {
         }
     }
 
-    fn tell_stream_state(&mut self, session: super::SessionKey, track: TrackKey, state: StreamState) {
+    pub(super) fn tell_stream_state(
+        &mut self,
+        session: super::SessionKey,
+        track: TrackKey,
+        state: StreamState,
+    ) {
         let Some(track) = self.tracks.get(track) else { return };
         let Some(owner) = self.sessions.get(track.owner) else { return };
         let info = StreamStateInfo {
@@ -132,7 +162,7 @@ impl Sfu {
         let Some(layer) = track.layers[index].as_ref() else { return };
         let Some(stored) = layer.since_key_frame(now) else { return };
         for down in track.down.iter_mut() {
-            if !down.live || down.disabled || down.stream.layer().is_some() || down.wanted < index {
+            if !down.flows() || down.stream.layer().is_some() || down.highest() < index {
                 continue;
             }
             for (place, stored) in stored.iter().enumerate() {
@@ -146,9 +176,11 @@ impl Sfu {
                     codec: rtp.codec,
                     start: place == 0,
                     leave_out: rtp.payload.is_empty(),
+                    temporal: None,
                     payload: &rtp.payload,
                 };
-                let Some(out) = down.stream.forward(&packet, Some(index), down.wanted, &references) else {
+                let aim = Aim::layer(Some(index), down.highest());
+                let Some(out) = down.stream.forward(&packet, &aim, &references) else {
                     continue;
                 };
                 send(&mut self.peers, &mut self.scratch, &mut self.counters, now, down, rtp, out, None);
@@ -216,7 +248,18 @@ fn look_for_start(track: &mut Track, index: usize, number: u64, rtp: &IncomingRt
     start
 }
 
-/// Sends a packet to one subscriber. `false` when it could not be.
+/// The temporal layer of a packet, where frames can be left out by it.
+fn temporal(track: &mut Track, index: usize, rtp: &IncomingRtp) -> Option<Temporal> {
+    if rtp.codec != CodecKey::Vp8 {
+        return None;
+    }
+    let temporal = Descriptor::parse(&rtp.payload)?.temporal()?;
+    let layer = track.layers[index].as_mut()?;
+    layer.temporal_layers = layer.temporal_layers.max(temporal.layer + 1);
+    Some(temporal)
+}
+
+/// Sends a packet to one subscriber, or lets it wait for its turn. `false` when it cannot be sent.
 #[allow(clippy::too_many_arguments)] // The parts of the service that a packet needs, borrowed apart.
 pub(super) fn send(
     peers: &mut SlotMap<PeerKey, PeerSlot>,
@@ -226,7 +269,7 @@ pub(super) fn send(
     down: &mut DownTrack,
     rtp: &IncomingRtp,
     out: Outgoing,
-    resend: Option<u16>,
+    again: Option<Again>,
 ) -> bool {
     let (Some(mid), Some(slot)) = (down.mid, peers.get_mut(down.peer)) else { return false };
     let mut payload: &[u8] = if out.empty { &[] } else { &rtp.payload };
@@ -237,19 +280,36 @@ pub(super) fn send(
         mapping = mapping_of(down, slot, CodecKey::Opus);
     }
     let Some(mapping) = mapping else { return false };
-    if !out.vp8.is_none() && !payload.is_empty() {
-        scratch.clear();
-        scratch.extend_from_slice(payload);
-        out.vp8.apply(scratch);
-        payload = scratch;
-    }
-    let way = match (resend, mapping.rtx_pt) {
-        (Some(rtx_seq), Some(pt)) => {
-            Way { ssrc: down.rtx_ssrc, pt, seq: rtx_seq, original_seq: Some(out.seq) }
+    let way = match (again, mapping.rtx_pt) {
+        (Some(again), Some(pt)) => {
+            Way { ssrc: down.rtx_ssrc, pt, seq: again.seq(), original_seq: Some(out.seq) }
         }
+        // Without a stream of its own, padding would be a duplicate.
+        (Some(Again::Padding(_)), None) => return false,
         _ => Way { ssrc: down.ssrc, pt: mapping.pt, seq: out.seq, original_seq: None },
     };
-    let sent = slot.peer.send_rtp(
+    let marker = rtp.marker && !out.empty;
+    // Sound never waits, and neither does repair, which has a budget of its own.
+    let may_wait = again.is_none() && rtp.codec.kind() == MediaKind::Video;
+    if may_wait && !slot.link.pacer.may_pass(payload.len(), now) {
+        let queued = Queued {
+            mid,
+            ssrc: way.ssrc,
+            pt: way.pt,
+            seq: way.seq,
+            timestamp: out.timestamp,
+            marker,
+            video_orientation: rtp.video_orientation,
+            playout_delay: rtp.playout_delay,
+            dependency_descriptor: rtp.dependency_descriptor.clone(),
+            vp8: out.vp8,
+            payload: if out.empty { Bytes::new() } else { rtp.payload.clone() },
+        };
+        slot.link.pacer.push(payload.len(), queued, now);
+        counters.packets_forwarded += 1;
+        return true;
+    }
+    let sent = slot.send(
         now,
         OutgoingRtp {
             mid,
@@ -257,7 +317,7 @@ pub(super) fn send(
             pt: way.pt,
             seq: way.seq,
             timestamp: out.timestamp,
-            marker: rtp.marker && !out.empty,
+            marker,
             extensions: OutgoingExtensions {
                 audio_level: rtp.audio_level,
                 video_orientation: rtp.video_orientation,
@@ -265,15 +325,51 @@ pub(super) fn send(
                 dependency_descriptor: rtp.dependency_descriptor.as_deref(),
             },
             original_seq: way.original_seq,
-            payload,
+            padding: 0,
+            payload: out.vp8.applied(payload, scratch),
         },
     );
-    match (sent.is_some(), resend) {
+    match (sent, again) {
         (true, None) => counters.packets_forwarded += 1,
-        (true, Some(_)) => counters.packets_resent += 1,
+        (true, Some(Again::Repair(_))) => counters.packets_resent += 1,
+        (true, Some(Again::Padding(_))) => counters.packets_padding += 1,
         (false, _) => {}
     }
-    sent.is_some()
+    sent
+}
+
+/// Bytes of padding in an empty packet.
+pub(super) const EMPTY_PADDING: u8 = 224;
+
+/// Sends a packet of nothing but padding on the retransmission stream. `false` when there is none.
+pub(super) fn send_empty(
+    peers: &mut SlotMap<PeerKey, PeerSlot>,
+    counters: &mut Counters,
+    now: Instant,
+    down: &mut DownTrack,
+    codec: CodecKey,
+) -> bool {
+    let (Some(mid), Some(slot)) = (down.mid, peers.get_mut(down.peer)) else { return false };
+    let Some(pt) = slot.peer.payload_type(&mid, codec).and_then(|mapping| mapping.rtx_pt) else {
+        return false;
+    };
+    let sent = slot.send(
+        now,
+        OutgoingRtp {
+            mid,
+            ssrc: down.rtx_ssrc,
+            pt,
+            seq: down.next_rtx_seq(),
+            timestamp: 0,
+            marker: false,
+            extensions: OutgoingExtensions::default(),
+            original_seq: None,
+            padding: EMPTY_PADDING,
+            payload: &[],
+        },
+    );
+    counters.packets_padding += u64::from(sent);
+    sent
 }
 
 /// The payload types of a codec at a subscriber, remembered until it negotiates again.

@@ -4,12 +4,14 @@
 //! Commands, datagrams and time go in; datagrams come out by [`Sfu::poll_transmit`] and messages by the
 //! participants' own queues. One thread owns it, so that no packet waits for a lock.
 
+mod allocation;
 pub mod command;
 mod data;
 mod dynacast;
 mod feedback;
 mod forwarding;
 mod join;
+mod link;
 mod manage;
 mod negotiation;
 mod publish;
@@ -36,9 +38,10 @@ use rostrum_rtc::names::{AppId, ChannelId};
 use slotmap::{SlotMap, new_key_type};
 
 use crate::config::{App, Limits, Timeouts};
-use crate::transport::{Demux, IceCredentials, Mid, Peer, PeerConfig, PeerEvent, RemoteAddress};
+use crate::transport::{Demux, IceCredentials, Mid, OutgoingRtp, Peer, PeerConfig, PeerEvent, RemoteAddress};
 
 use command::Command;
+use link::Link;
 use session::Session;
 use track::Track;
 
@@ -78,6 +81,8 @@ pub struct Counters {
     pub packets_forwarded: u64,
     /// Packets sent again on request.
     pub packets_resent: u64,
+    /// Packets sent again to find out whether a link carries more.
+    pub packets_padding: u64,
     /// Key frames asked for.
     pub key_frames_requested: u64,
 }
@@ -95,8 +100,21 @@ struct PeerSlot {
     tracks: Vec<(Mid, TrackKey)>,
     /// Our streams by SSRC, media and retransmission.
     senders: Vec<(u32, TrackKey)>,
+    /// How much it carries of what we send.
+    link: Link,
     /// When the peer wants to be called.
     timeout: Option<Instant>,
+}
+
+impl PeerSlot {
+    /// Sends a packet of media now. `false` when it could not be.
+    fn send(&mut self, now: Instant, out: OutgoingRtp<'_>) -> bool {
+        let Some(sent) = self.peer.send_rtp(now, out) else { return false };
+        if let Some(number) = sent.transport_seq {
+            self.link.estimator.sent(number, sent.bytes, now);
+        }
+        true
+    }
 }
 
 struct Channel {
@@ -240,6 +258,7 @@ impl Sfu {
             for key in due {
                 if let Some(slot) = self.peers.get_mut(key) {
                     slot.peer.handle_timeout(now);
+                    self.serve_link(now, key);
                     self.touch(key);
                 }
             }
@@ -301,7 +320,7 @@ impl Sfu {
             self.handle_peer_event(now, key, event);
         }
         let Some(slot) = self.peers.get_mut(key) else { return };
-        slot.timeout = slot.peer.poll_timeout();
+        slot.timeout = [slot.peer.poll_timeout(), slot.link.poll_timeout(now)].into_iter().flatten().min();
         if let Some(at) = slot.timeout {
             self.next_peer_timeout = Some(self.next_peer_timeout.map_or(at, |next| next.min(at)));
         }
@@ -340,6 +359,7 @@ impl Sfu {
             offer_pending: false,
             tracks: Vec::new(),
             senders: Vec::new(),
+            link: Link::new(now),
             timeout: None,
         });
         self.demux.register(&credentials, key);

@@ -100,6 +100,9 @@ impl Sfu {
             live: false,
             disabled: false,
             wanted: MAX_LAYERS - 1,
+            size: None,
+            fps: 0,
+            allowed: Some(MAX_LAYERS - 1),
             mapping: None,
             stream: DownStream::new(track.is_video(), first_seq),
             asked: None,
@@ -203,6 +206,9 @@ impl Sfu {
             }
             down.live = live;
         }
+        if !started.is_empty() {
+            self.allocate(now, key);
+        }
         for track in started {
             self.aim(now, track);
         }
@@ -216,8 +222,8 @@ impl Sfu {
         }
         let active = track.active(now);
         let mut wanted = [false; MAX_LAYERS];
-        for down in track.down.iter_mut().filter(|down| down.live && !down.disabled) {
-            let Some(target) = layers::choose(active, down.wanted) else { continue };
+        for down in track.down.iter_mut().filter(|down| down.flows()) {
+            let Some(target) = down.target(active) else { continue };
             let Some(epoch) = track.layers[target].as_ref().map(|layer| layer.epoch) else { continue };
             if down.stream.needs_key_frame(target, epoch) {
                 down.asked = Some((target, epoch));
@@ -275,6 +281,10 @@ impl Sfu {
                 (0, _) | (_, 0) => layers::index_of_quality(settings.quality()).unwrap_or(MAX_LAYERS - 1),
                 size => layers::index_for_size(&sizes, size),
             };
+            down.size =
+                (settings.width > 0 && settings.height > 0).then_some((settings.width, settings.height));
+            down.fps = settings.fps;
+            self.allocate(now, key);
             self.aim(now, track_key);
             self.update_dynacast(now, track_key);
         }

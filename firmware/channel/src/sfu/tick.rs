@@ -17,6 +17,9 @@ pub(super) const QUALITY_INTERVAL: Duration = Duration::from_secs(2);
 impl Sfu {
     pub(super) fn tick(&mut self, now: Instant) {
         self.drop_the_gone(now);
+        for key in self.sessions.keys().collect::<Vec<SessionKey>>() {
+            self.allocate(now, key);
+        }
         for key in self.tracks.keys().collect::<Vec<TrackKey>>() {
             self.aim(now, key);
             self.flush_key_requests(now, key);

@@ -9,7 +9,8 @@ use livekit_protocol::{
 use crate::forward::history::{Bounds, History, Stored};
 use crate::forward::key_requests::KeyRequests;
 use crate::forward::layers::{self, INACTIVE_AFTER, MAX_LAYERS};
-use crate::forward::stream::{DownStream, TimeReference};
+use crate::forward::rate::RateMeter;
+use crate::forward::stream::{Aim, DownStream, TimeReference};
 use crate::forward::unwrap::Unwrapper;
 use crate::transport::{CodecKey, IncomingRtp, MediaKind, Mid, PayloadMapping};
 
@@ -34,6 +35,9 @@ pub(super) struct Layer {
     /// Numbers at the last look at losses: highest, and packets received since.
     pub(super) loss_from: u64,
     pub(super) received: u64,
+    pub(super) rate: RateMeter,
+    /// Temporal layers seen in it.
+    pub(super) temporal_layers: u8,
 }
 
 impl Layer {
@@ -50,6 +54,8 @@ impl Layer {
             parameter_sets: false,
             loss_from: 0,
             received: 0,
+            rate: RateMeter::new(now),
+            temporal_layers: 1,
         }
     }
 
@@ -60,8 +66,9 @@ impl Layer {
         self.last_packet = rtp.arrival;
         let bytes = rtp.payload.len() + std::mem::size_of::<IncomingRtp>();
         let fresh = self.history.insert(Stored { number, arrival: rtp.arrival, bytes, packet: rtp.clone() });
-        if fresh && !rtp.is_repair {
-            self.received += 1;
+        if fresh {
+            self.rate.count(rtp.arrival, rtp.payload.len() + OVERHEAD, rtp.marker);
+            self.received += u64::from(!rtp.is_repair);
         }
         Some((number, fresh))
     }
@@ -94,6 +101,9 @@ impl Layer {
     }
 }
 
+/// Bytes of a datagram around its payload: IP, UDP, RTP with extensions, SRTP's tag.
+const OVERHEAD: usize = 28 + 28 + 16;
+
 /// How old a key frame, and how many packets since it, may be to start a subscriber with.
 const REPLAY_AGE: Duration = Duration::from_millis(600);
 const REPLAY_PACKETS: u64 = 400;
@@ -113,12 +123,51 @@ pub(super) struct DownTrack {
     pub(super) disabled: bool,
     /// The best layer that it wants.
     pub(super) wanted: usize,
+    /// How large it shows it, where it says that.
+    pub(super) size: Option<(u32, u32)>,
+    /// Frames a second that it wants; 0 is all.
+    pub(super) fps: u32,
+    /// The best layer that its link leaves for it; `None` is nothing at all.
+    pub(super) allowed: Option<usize>,
     pub(super) mapping: Option<(CodecKey, Option<PayloadMapping>)>,
     pub(super) stream: DownStream,
     /// The layer and stream that a key frame was asked for.
     pub(super) asked: Option<(usize, u32)>,
     /// It was told that the stream is active.
     pub(super) told_active: bool,
+}
+
+impl DownTrack {
+    /// The next number of its retransmission stream.
+    pub(super) fn next_rtx_seq(&mut self) -> u16 {
+        let seq = self.rtx_seq;
+        self.rtx_seq = seq.wrapping_add(1);
+        seq
+    }
+
+    /// It is to get something.
+    pub(super) fn flows(&self) -> bool {
+        self.live && !self.disabled && self.allowed.is_some()
+    }
+
+    /// The best layer that it may have.
+    pub(super) fn highest(&self) -> usize {
+        self.allowed.map_or(0, |allowed| allowed.min(self.wanted))
+    }
+
+    /// The layer to get to, out of those that are sent.
+    pub(super) fn target(&self, active: [bool; MAX_LAYERS]) -> Option<usize> {
+        self.allowed.and_then(|allowed| layers::choose(active, allowed.min(self.wanted)))
+    }
+
+    /// What it is to get of a layer with so many temporal layers and frames a second.
+    pub(super) fn aim(&self, active: [bool; MAX_LAYERS], temporal_layers: u8, fps: f32) -> Aim {
+        let temporal = match self.fps {
+            0 => u8::MAX,
+            wanted => layers::temporal_for(wanted, fps, temporal_layers),
+        };
+        Aim { target: self.target(active), highest: self.highest(), temporal }
+    }
 }
 
 /// A published track.
@@ -195,6 +244,18 @@ impl Track {
             }
         }
         sizes
+    }
+
+    /// Bits a second of its layers, where the publisher says them.
+    pub(super) fn declared_bps(&self) -> [Option<u64>; MAX_LAYERS] {
+        let mut declared = [None; MAX_LAYERS];
+        #[allow(deprecated)] // Older clients read and write them here.
+        for layer in self.info.layers.iter().filter(|layer| layer.bitrate > 0) {
+            if let Some(index) = layers::index_of_quality(layer.quality()) {
+                declared[index] = Some(u64::from(layer.bitrate));
+            }
+        }
+        declared
     }
 
     /// How many layers are watched: one above the best that a subscriber wants.

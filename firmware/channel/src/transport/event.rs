@@ -170,6 +170,8 @@ pub struct OutgoingRtp<'a> {
     /// For a retransmission: the sequence number of the original packet, written before the payload
     /// (RFC 4588 §4).
     pub original_seq: Option<u16>,
+    /// Bytes of padding after the payload (RFC 3550 §5.1).
+    pub padding: u8,
     /// The payload.
     pub payload: &'a [u8],
 }

@@ -145,6 +145,11 @@ impl Sender {
             self.scratch.extend_from_slice(&original.to_be_bytes());
         }
         self.scratch.extend_from_slice(out.payload);
+        if out.padding > 0 {
+            self.scratch[0] |= 0x20;
+            self.scratch.resize(self.scratch.len() + usize::from(out.padding) - 1, 0);
+            self.scratch.push(out.padding);
+        }
         stream.packets = stream.packets.wrapping_add(1);
         stream.octets = stream.octets.wrapping_add(out.payload.len() as u32);
         Some((header_len, transport_seq))

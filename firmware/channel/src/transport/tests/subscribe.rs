@@ -49,6 +49,7 @@ impl Source {
                     ..Default::default()
                 },
                 original_seq: None,
+                padding: 0,
                 payload: &payload,
             },
         );
@@ -73,6 +74,7 @@ impl Source {
                     marker: true,
                     extensions: OutgoingExtensions::default(),
                     original_seq: Some(*seq),
+                    padding: 0,
                     payload,
                 },
             );
@@ -281,6 +283,7 @@ fn nothing_is_sent_where_nothing_was_agreed() {
         marker: false,
         extensions: OutgoingExtensions::default(),
         original_seq: None,
+        padding: 0,
         payload,
     };
     let now = network.now;

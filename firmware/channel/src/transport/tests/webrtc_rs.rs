@@ -346,6 +346,7 @@ async fn a_terminal_receives_what_we_offer() {
                     marker: true,
                     extensions: OutgoingExtensions::default(),
                     original_seq: None,
+                    padding: 0,
                     payload: &[0x10, 1, 2, 3],
                 },
             );
