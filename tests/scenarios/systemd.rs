@@ -41,7 +41,8 @@ fn readiness_is_told_when_it_is_true() {
     let dir = tempfile::tempdir().unwrap();
     let (service_dir, room_dir) = (dir.path().join("channeld"), dir.path().join("rostrumd"));
     // The lab writes the configurations; these two processes end before ours begin.
-    let options = ServiceOptions { profile: "debug", dir: &service_dir, ports: (0, 0), extra: "" };
+    let options =
+        ServiceOptions { profile: "debug", dir: &service_dir, ports: (0, 0), address: None, extra: "" };
     let service = Service::start(&options).unwrap();
     let options = TerminalOptions {
         profile: "debug",

@@ -2,6 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
+use crate::Network;
 use serde_json::Value;
 use xtask::room::{Service, ServiceOptions, Terminal, TerminalOptions};
 
@@ -32,7 +33,24 @@ impl Lab {
     /// When it does not listen.
     pub fn with(extra: &str, profile: &str) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("rostrum-").tempdir()?;
-        let options = ServiceOptions { profile, dir: &dir.path().join("service"), ports: (0, 0), extra };
+        let options =
+            ServiceOptions { profile, dir: &dir.path().join("service"), ports: (0, 0), address: None, extra };
+        Ok(Self { service: Service::start(&options)?, dir })
+    }
+
+    /// Starts a service that a host on a network of its own reaches too.
+    ///
+    /// # Errors
+    /// When it does not listen.
+    pub fn on(network: &Network, extra: &str) -> anyhow::Result<Self> {
+        let dir = tempfile::Builder::new().prefix("rostrum-").tempdir()?;
+        let options = ServiceOptions {
+            profile: "debug",
+            dir: &dir.path().join("service"),
+            ports: (0, 0),
+            address: Some(&network.here),
+            extra,
+        };
         Ok(Self { service: Service::start(&options)?, dir })
     }
 

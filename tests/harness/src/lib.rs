@@ -3,6 +3,7 @@
 
 pub mod browser;
 pub mod lab;
+pub mod network;
 pub mod picture;
 pub mod python;
 pub mod signalling;
@@ -11,5 +12,6 @@ pub mod wait;
 
 pub use browser::Browser;
 pub use lab::Lab;
+pub use network::Network;
 pub use python::Python;
 pub use wait::until;

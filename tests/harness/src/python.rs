@@ -4,6 +4,8 @@ use std::{path::Path, process::Command, time::Duration};
 
 use anyhow::Context;
 use serde_json::Value;
+
+use crate::Network;
 use xtask::{paths, process::Running};
 
 /// One Python peer.
@@ -17,7 +19,21 @@ impl Python {
     /// # Errors
     /// When it cannot be started.
     pub fn start(dir: &Path, script: &str, arguments: &[&str]) -> anyhow::Result<Self> {
-        let mut command = Command::new(paths::python());
+        Self::start_on(None, dir, script, arguments)
+    }
+
+    /// The same on a host of its own.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_on(
+        network: Option<&Network>,
+        dir: &Path,
+        script: &str,
+        arguments: &[&str],
+    ) -> anyhow::Result<Self> {
+        let python = paths::python();
+        let mut command = network.map_or_else(|| Command::new(&python), |network| network.command(&python));
         command
             .arg("-u")
             .arg(paths::root().join("tests/peers/python").join(script))

@@ -71,6 +71,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         profile,
         dir: &dir.join("service"),
         ports: (options.service_port, media_port),
+        address: None,
         extra: "",
     })?;
     let mut terminals = Vec::new();

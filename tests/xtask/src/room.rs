@@ -39,6 +39,8 @@ pub struct ServiceOptions<'a> {
     pub dir: &'a Path,
     /// Ports of HTTP and media; 0 takes free ones.
     pub ports: (u16, u16),
+    /// An address besides loopback under which it is reached.
+    pub address: Option<&'a str>,
     /// More lines of TOML for the end of its configuration.
     pub extra: &'a str,
 }
@@ -51,12 +53,16 @@ impl Service {
     pub fn start(options: &ServiceOptions<'_>) -> anyhow::Result<Self> {
         fs::create_dir_all(options.dir)?;
         let (app_id, app_key) = ("demo", random_hex()?);
+        let (listen, more) = match options.address {
+            Some(address) => ("0.0.0.0", format!(", \"{address}\"")),
+            None => ("127.0.0.1", String::new()),
+        };
         let rest = format!(
-            "node_ip = [\"127.0.0.1\"]\n\n[[apps]]\nid = \"{app_id}\"\nkey = \"{app_key}\"\n{}\n",
+            "node_ip = [\"127.0.0.1\"{more}]\n\n[[apps]]\nid = \"{app_id}\"\nkey = \"{app_key}\"\n{}\n",
             options.extra
         );
         let (http, media) = options.ports;
-        write_service_config(options.dir, &format!("127.0.0.1:{http}"), media, &rest)?;
+        write_service_config(options.dir, &format!("{listen}:{http}"), media, &rest)?;
         let (program, url) = Self::spawn(options.profile, options.dir)?;
         Ok(Self {
             program,
@@ -76,7 +82,7 @@ impl Service {
         let url = program.line(READY, |line| {
             let rest = line.strip_prefix("channeld listening ")?;
             let http = rest.split_whitespace().find_map(|word| word.strip_prefix("http="))?;
-            Some(format!("http://{http}"))
+            Some(format!("http://{}", http.replace("0.0.0.0", "127.0.0.1")))
         })?;
         Ok((program, url))
     }
@@ -95,6 +101,7 @@ impl Service {
     /// # Errors
     /// As [`Service::start`].
     pub fn start_again(&mut self) -> anyhow::Result<()> {
+        // Only services on loopback are started again.
         write_service_config(&self.dir, self.url.trim_start_matches("http://"), 0, &self.rest_of_config)?;
         let (program, url) = Self::spawn(&self.profile, &self.dir)?;
         self.program = program;
@@ -113,6 +120,11 @@ impl Service {
         }
         let answer = self.api("POST", "/api/v1/tokens", Some(&body))?;
         answer["token"].as_str().map(str::to_owned).context("the service's answer holds no token")
+    }
+
+    /// Its address as a host at the other end of a network sees it; its own without one.
+    pub fn url_at(&self, address: Option<&str>) -> String {
+        address.map_or_else(|| self.url.clone(), |address| self.url.replace("127.0.0.1", address))
     }
 
     /// A link for guests of `channel`.
@@ -136,8 +148,9 @@ impl Service {
 
 fn write_service_config(dir: &Path, http: &str, media_port: u16, rest: &str) -> anyhow::Result<()> {
     let text = format!(
-        "[http]\nlisten = \"{http}\"\npages = {:?}\n\n[media]\nlisten = \"127.0.0.1:{media_port}\"\n{rest}",
+        "[http]\nlisten = \"{http}\"\npages = {:?}\n\n[media]\nlisten = \"{}:{media_port}\"\n{rest}",
         paths::pages("guest"),
+        http.split(':').next().unwrap_or_default(),
     );
     Ok(fs::write(dir.join("channeld.toml"), text)?)
 }

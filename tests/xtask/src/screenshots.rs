@@ -24,6 +24,7 @@ pub fn run() -> anyhow::Result<()> {
         profile: "debug",
         dir: &dir.join("service"),
         ports: (0, 0),
+        address: None,
         extra: "",
     })?;
     let terminal = Terminal::start(

@@ -31,8 +31,11 @@ const RUN_PACKAGES: &[(&str, &str)] = &[
     ("gstreamer1.0-libav", "H.264 and AAC decoders"),
     ("fonts-dejavu-core", "names on the screen and in the browser"),
 ];
-const TEST_PACKAGES: &[(&str, &str)] =
-    &[("chromium", "the guest's real browser"), ("ffmpeg", "makes films and sounds for tests")];
+const TEST_PACKAGES: &[(&str, &str)] = &[
+    ("chromium", "the guest's real browser"),
+    ("ffmpeg", "makes films and sounds for tests"),
+    ("iproute2", "hosts and narrow links of tests (ip, tc)"),
+];
 
 /// What is needed to build and run our programs.
 ///
@@ -105,7 +108,8 @@ fn is_installed(package: &str) -> bool {
         .is_ok_and(|output| output.stdout == b"installed")
 }
 
-fn is_root() -> bool {
+/// Whether this process has root's rights.
+pub fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 

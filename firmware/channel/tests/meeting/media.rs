@@ -100,13 +100,13 @@ impl Source {
         if now >= self.next_frame {
             self.next_frame += FRAME;
             let timestamp = ((now - self.began).as_secs_f64() * 90_000.0) as u32;
-            for layer in 0..3 {
+            for (layer, (rid, _, bps)) in LAYERS.into_iter().enumerate() {
                 if !self.enabled[layer] {
                     continue;
                 }
                 let key = std::mem::take(&mut self.key_wanted[layer]);
                 self.key_frames[layer] += u32::from(key);
-                let bytes = LAYERS[layer].2 / 30 / 8 * if key { KEY } else { 1 };
+                let bytes = bps / 30 / 8 * if key { KEY } else { 1 };
                 let packets = bytes.div_ceil(PACKET);
                 for packet in 0..packets {
                     // A key frame begins with its parameter sets.
@@ -123,7 +123,7 @@ impl Source {
                     stamp.write(&mut payload, (bytes / packets).max(40));
                     let number = self.numbers[layer];
                     self.numbers[layer] += 1;
-                    let rid = Some(Rid::from(LAYERS[layer].0));
+                    let rid = Some(Rid::from(rid));
                     video.push(Packet { rid, number, timestamp, marker: last, payload });
                 }
             }
