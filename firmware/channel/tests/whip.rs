@@ -192,6 +192,20 @@ async fn a_publisher_is_a_participant_with_its_tracks_until_it_ends() {
 }
 
 #[tokio::test]
+async fn a_stay_outlives_its_token() {
+    let house = House::new().await;
+    let stay = house.begin("/whip/room", &jwt("cam"), &both("sendonly")).await;
+    let expired = |user: &str| {
+        token::mint_jwt(&AppId::new(APP).unwrap(), &AppKey::new(KEY), &request(user), now() - 3600).unwrap()
+    };
+    assert_eq!(problem(house.post("/whip/room", &expired("cam"), &both("sendonly")).await).await.0, 401);
+    assert_eq!(house.patch(&stay, &expired("cam"), Some("*"), &fragment("efgh")).await.status(), 200);
+    assert_eq!(problem(house.end(&stay, &expired("other")).await).await.0, 403);
+    assert_eq!(problem(house.end(&stay, "rubbish").await).await.0, 401);
+    assert_eq!(house.end(&stay, &expired("cam")).await.status(), 200);
+}
+
+#[tokio::test]
 async fn a_screen_is_published_as_one() {
     let house = House::new().await;
     house.begin("/whip/room?source=screen_share", &jwt("cam"), &both("sendrecv")).await;

@@ -398,6 +398,25 @@ pub fn verify<'k>(
     now: u64,
     key_of: impl Fn(&AppId) -> Option<&'k AppKey>,
 ) -> Result<Identity, TokenError> {
+    verify_at(token, Some(now), key_of)
+}
+
+/// Verifies all of a token but its time: for changes to what its holder began while it was valid.
+///
+/// # Errors
+/// As [`verify`], but neither [`TokenError::Expired`] nor [`TokenError::NotYetValid`].
+pub fn verify_whenever<'k>(
+    token: &str,
+    key_of: impl Fn(&AppId) -> Option<&'k AppKey>,
+) -> Result<Identity, TokenError> {
+    verify_at(token, None, key_of)
+}
+
+fn verify_at<'k>(
+    token: &str,
+    now: Option<u64>,
+    key_of: impl Fn(&AppId) -> Option<&'k AppKey>,
+) -> Result<Identity, TokenError> {
     if token.is_empty() {
         return Err(TokenError::Missing);
     }
@@ -412,7 +431,7 @@ pub fn verify<'k>(
 
 fn verify_hashed<'k>(
     rest: &str,
-    now: u64,
+    now: Option<u64>,
     key_of: impl Fn(&AppId) -> Option<&'k AppKey>,
 ) -> Result<Identity, TokenError> {
     let parts: Vec<&str> = rest.split('.').collect();
@@ -433,7 +452,7 @@ fn verify_hashed<'k>(
     if !bool::from(wanted.as_bytes().ct_eq(given.to_ascii_lowercase().as_bytes())) {
         return Err(TokenError::Signature);
     }
-    if now > expires_at.saturating_add(CLOCK_LEEWAY.as_secs()) {
+    if now.is_some_and(|now| now > expires_at.saturating_add(CLOCK_LEEWAY.as_secs())) {
         return Err(TokenError::Expired);
     }
     Ok(Identity {
@@ -451,16 +470,17 @@ fn verify_hashed<'k>(
 
 fn verify_jwt<'k>(
     token: &str,
-    now: u64,
+    now: Option<u64>,
     key_of: impl Fn(&AppId) -> Option<&'k AppKey>,
 ) -> Result<Identity, TokenError> {
     let app = unverified_issuer(token)?;
     let key = key_of(&app).ok_or(TokenError::UnknownApp)?;
     let claims: Claims = verify_signature(key, token)?;
-    if now > claims.exp.saturating_add(CLOCK_LEEWAY.as_secs()) {
+    if now.is_some_and(|now| now > claims.exp.saturating_add(CLOCK_LEEWAY.as_secs())) {
         return Err(TokenError::Expired);
     }
-    if claims.nbf.is_some_and(|nbf| nbf > now.saturating_add(CLOCK_LEEWAY.as_secs())) {
+    let early = |nbf| now.is_some_and(|now| nbf > now.saturating_add(CLOCK_LEEWAY.as_secs()));
+    if claims.nbf.is_some_and(early) {
         return Err(TokenError::NotYetValid);
     }
     if !claims.video.room_join {
@@ -545,6 +565,21 @@ mod tests {
         assert_eq!(check(&token.replace("h1.abc.", "h1.abd."), NOW), Err(TokenError::UnknownApp));
         assert!(matches!(check(&token.replace(".c.", ".c d."), NOW), Err(TokenError::Name(_))));
         assert_eq!(check(&format!("{token}.x"), NOW), Err(TokenError::Malformed));
+    }
+
+    #[test]
+    fn what_began_in_time_is_changed_whenever_but_by_the_same_holder_only() {
+        let key = key();
+        let whenever = |token: &str| verify_whenever(token, |id| (id.as_str() == "abc").then_some(&key));
+        let jwt = mint_jwt(&app(), &key, &request(), NOW).unwrap();
+        let (channel, user) = (ChannelId::new("room").unwrap(), UserId::new("ann").unwrap());
+        let hashed = mint_hashed(&app(), &key, &channel, &user, "n", NOW).unwrap();
+        for token in [jwt, hashed] {
+            assert_eq!(check(&token, NOW + 3600), Err(TokenError::Expired));
+            assert_eq!(whenever(&token).unwrap().user, user);
+        }
+        let foreign = mint_jwt(&app(), &AppKey::new("other"), &request(), NOW).unwrap();
+        assert_eq!(whenever(&foreign), Err(TokenError::Signature));
     }
 
     #[test]

@@ -127,7 +127,7 @@ async fn publish(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let identity = doors.owner(&headers, channel.as_ref().map(|Path(channel)| channel.as_str()))?;
+    let identity = in_channel(doors.identify(&headers, None)?, &channel)?;
     let mut screen = false;
     for (name, value) in pairs(query.as_deref()) {
         if name == "source" {
@@ -159,7 +159,7 @@ async fn watch(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let identity = doors.owner(&headers, channel.as_ref().map(|Path(channel)| channel.as_str()))?;
+    let identity = in_channel(doors.identify(&headers, None)?, &channel)?;
     let mut view = View::default();
     for (name, value) in pairs(query.as_deref()) {
         match name.as_str() {
@@ -233,16 +233,6 @@ async fn end_viewer(
 }
 
 impl Doors {
-    /// Whose token it is; it must be one for the channel in the address.
-    fn owner(&self, headers: &HeaderMap, channel: Result<&str, &PathRejection>) -> Result<Identity, Refusal> {
-        let identity = self.identify(headers, None)?;
-        let channel = channel.map_err(|rejection| bad(&rejection.body_text()))?;
-        if ChannelId::new(channel)? != identity.channel {
-            return Err(TokenError::OtherChannel.into());
-        }
-        Ok(identity)
-    }
-
     async fn open(
         &self,
         door: Door,
@@ -279,10 +269,12 @@ impl Doors {
         path: Result<Path<(String, String)>, PathRejection>,
         headers: &HeaderMap,
     ) -> Result<Box<Target>, Refusal> {
-        let channel = path.as_ref().map(|Path((channel, _))| channel.as_str());
-        let identity = self.owner(headers, channel)?;
-        let id = path.map(|Path((_, id))| id).unwrap_or_default();
-        Ok(Box::new(Target { door, id, identity }))
+        let identity = self.identify_whenever(headers)?;
+        let (channel, id) = match path {
+            Ok(Path((channel, id))) => (Ok(Path(channel)), id),
+            Err(rejection) => (Err(rejection), String::new()),
+        };
+        Ok(Box::new(Target { door, id, identity: in_channel(identity, &channel)? }))
     }
 
     async fn change(
@@ -336,6 +328,18 @@ impl Doors {
             _ => bad("the body did not come whole; send it again"),
         })?;
         String::from_utf8(body.into()).map_err(|_| bad("the body is not UTF-8; send SDP as text"))
+    }
+}
+
+/// The identity, when it is for the channel in the address.
+fn in_channel(
+    identity: Identity,
+    channel: &Result<Path<String>, PathRejection>,
+) -> Result<Identity, Refusal> {
+    let Path(channel) = channel.as_ref().map_err(|rejection| bad(&rejection.body_text()))?;
+    match ChannelId::new(channel.as_str())? == identity.channel {
+        true => Ok(identity),
+        false => Err(TokenError::OtherChannel.into()),
     }
 }
 
