@@ -12,7 +12,7 @@ use super::Doors;
 use super::errors::Refusal;
 use super::join_request::Query;
 use super::socket;
-use crate::sfu::command::{Command, JoinSpec, Mode};
+use crate::sfu::command::{Command, JoinSpec, Mode, ResumeSpec};
 
 /// Messages that may wait for a socket; a client that does not read so many is sent away.
 const QUEUE: usize = 512;
@@ -79,9 +79,17 @@ async fn open(
     let limit = doors.config.limits.message_bytes;
     let upgrade = upgrade.map_err(|_| Refusal::NotWebSocket)?.max_message_size(limit).max_frame_size(limit);
     let sockets = doors.sockets.clone();
+    let (signals, outgoing) = mpsc::channel(QUEUE);
     if query.reconnect {
-        // Connections are not resumed: a new one is as fast, and starts from a clean state.
-        return Ok(upgrade.on_upgrade(move |socket| sockets.track_future(socket::send_back(socket))));
+        let (reply, answer) = oneshot::channel();
+        let spec = Box::new(resume_spec(query, identity));
+        let resumed = doors.ask(Command::Resume { spec, signals, reply }, answer).await?;
+        let Some((session, number)) = resumed else {
+            return Ok(upgrade.on_upgrade(move |socket| sockets.track_future(socket::send_back(socket))));
+        };
+        let guard = socket::Guard::new(session, number, doors.commands.clone());
+        return Ok(upgrade
+            .on_upgrade(move |socket| sockets.track_future(socket::run(socket, guard, outgoing, limit))));
     }
     let mode = if one_connection || query.join.is_some() { Mode::Single } else { Mode::Dual };
     let join = query.join.unwrap_or_default();
@@ -95,11 +103,17 @@ async fn open(
         metadata: join.metadata,
         attributes: join.participant_attributes,
     };
-    let (signals, outgoing) = mpsc::channel(QUEUE);
     let (reply, answer) = oneshot::channel();
     let session = doors.ask(Command::Join { spec: Box::new(spec), signals, reply }, answer).await??;
-    let guard = socket::Guard::new(session, doors.commands.clone());
+    let guard = socket::Guard::new(session, 0, doors.commands.clone());
     Ok(upgrade.on_upgrade(move |socket| sockets.track_future(socket::run(socket, guard, outgoing, limit))))
+}
+
+/// What a client says of the stay that it wants to go on with: in the query or in its join request.
+fn resume_spec(query: Query, identity: Identity) -> ResumeSpec {
+    let join = query.join.unwrap_or_default();
+    let sid = Some(join.participant_sid).filter(|sid| !sid.is_empty()).or(query.sid);
+    ResumeSpec { identity, sid, state: join.sync_state, publisher_offer: join.publisher_offer }
 }
 
 impl Doors {

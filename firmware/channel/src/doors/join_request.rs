@@ -21,6 +21,8 @@ pub(super) struct Query {
     pub(super) join: Option<JoinRequest>,
     pub(super) auto_subscribe: bool,
     pub(super) reconnect: bool,
+    /// The stay that a client wants to go on with.
+    pub(super) sid: Option<String>,
     pub(super) client: ClientInfo,
 }
 
@@ -36,6 +38,7 @@ impl Query {
                 "join_request" => parsed.join = Some(decode(&value, limit)?),
                 "auto_subscribe" => parsed.auto_subscribe = flag,
                 "reconnect" => parsed.reconnect = flag,
+                "sid" => parsed.sid = Some(value.into_owned()).filter(|sid| !sid.is_empty()),
                 "protocol" => parsed.client.protocol = value.parse().unwrap_or_default(),
                 "client_protocol" => parsed.client.client_protocol = value.parse().unwrap_or_default(),
                 "sdk" => parsed.client.sdk = sdk(&value).into(),
@@ -134,7 +137,9 @@ mod tests {
     #[test]
     fn the_query_of_older_clients_is_read_with_its_double_ampersand() {
         let query =
-            Query::parse("&&auto_subscribe=0&sdk=go&protocol=17&reconnect=1&what=ever", LIMIT).unwrap();
+            Query::parse("&&auto_subscribe=0&sdk=go&protocol=17&reconnect=1&sid=PA_1&what=ever", LIMIT)
+                .unwrap();
+        assert_eq!(query.sid.as_deref(), Some("PA_1"));
         assert_eq!((query.auto_subscribe, query.reconnect, query.client.protocol), (false, true, 17));
         assert_eq!(query.client.sdk(), Sdk::Go);
         assert!(Query::parse("", LIMIT).unwrap().auto_subscribe);

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
 use crate::sfu::SessionKey;
-use crate::sfu::command::{Command, ToSocket};
+use crate::sfu::command::{Command, SocketNumber, ToSocket};
 
 /// How often the socket is pinged: its answers show that the terminal lives, whatever it says.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
@@ -21,20 +21,33 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// Tells the media thread that the socket is gone, however that comes.
 pub(super) struct Guard {
     session: SessionKey,
+    socket: SocketNumber,
     commands: mpsc::Sender<Command>,
+    unsent: Vec<signal_response::Message>,
 }
 
 impl Guard {
-    pub(super) fn new(session: SessionKey, commands: mpsc::Sender<Command>) -> Self {
-        Self { session, commands }
+    pub(super) fn new(session: SessionKey, socket: SocketNumber, commands: mpsc::Sender<Command>) -> Self {
+        Self { session, socket, commands, unsent: Vec::new() }
+    }
+
+    /// Keeps what the socket did not take, for the one that the terminal may come back with.
+    fn keep(&mut self, message: Option<Box<SignalResponse>>, rest: &mut mpsc::Receiver<ToSocket>) {
+        self.unsent.extend(message.and_then(|message| message.message));
+        while let Ok(message) = rest.try_recv() {
+            if let ToSocket::Message(message) = message {
+                self.unsent.extend(message.message);
+            }
+        }
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let (session, commands) = (self.session, self.commands.clone());
+        let (session, socket, commands) = (self.session, self.socket, self.commands.clone());
+        let unsent = std::mem::take(&mut self.unsent);
         if let Err(mpsc::error::TrySendError::Full(command)) =
-            commands.try_send(Command::SocketClosed { session })
+            commands.try_send(Command::SocketClosed { session, socket, unsent })
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             runtime.spawn(async move {
@@ -48,17 +61,19 @@ impl Drop for Guard {
 /// Passes messages between a socket and the media thread until one of them ends.
 pub(super) async fn run(
     mut socket: WebSocket,
-    guard: Guard,
+    mut guard: Guard,
     mut outgoing: mpsc::Receiver<ToSocket>,
     limit: usize,
 ) {
-    let session = guard.session;
+    let (session, number) = (guard.session, guard.socket);
+    let mut in_flight = None;
     let mut ping = tokio::time::interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
     let close = loop {
         tokio::select! {
             message = outgoing.recv() => match message {
                 Some(ToSocket::Message(message)) => {
                     if send(&mut socket, binary(&message)).await.is_none() {
+                        in_flight = Some(message);
                         break None;
                     }
                 }
@@ -68,7 +83,7 @@ pub(super) async fn run(
                 Some(Ok(Message::Binary(bytes))) => match SignalRequest::decode(bytes) {
                     Ok(request) => {
                         let request = Box::new(request);
-                        if guard.commands.send(Command::Signal { session, request }).await.is_err() {
+                        if guard.commands.send(Command::Signal { session, socket: number, request }).await.is_err() {
                             break Some((close_code::RESTART, "the service is stopping".to_string()));
                         }
                     }
@@ -92,6 +107,7 @@ pub(super) async fn run(
             }
         }
     };
+    guard.keep(in_flight, &mut outgoing);
     if let Some((code, reason)) = close {
         send(&mut socket, Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await;
     }
@@ -112,7 +128,7 @@ async fn send(socket: &mut WebSocket, message: Message) -> Option<()> {
     timeout(SEND_TIMEOUT, socket.send(message)).await.ok()?.ok()
 }
 
-/// Tells a client that wants to resume to join anew.
+/// Tells a client that wants to resume what is not there any more to join anew.
 pub(super) async fn send_back(mut socket: WebSocket) {
     let leave = LeaveRequest {
         can_reconnect: true,

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use livekit_protocol::{AddTrackRequest, ClientInfo, SessionDescription, SignalRequest, SignalResponse};
+use livekit_protocol::{
+    AddTrackRequest, ClientInfo, SessionDescription, SignalRequest, SignalResponse, SyncState,
+    signal_response,
+};
 use rostrum_rtc::names::{AppId, ChannelId, UserId};
 use rostrum_rtc::token::Identity;
 use serde::Serialize;
@@ -41,6 +44,22 @@ pub struct JoinSpec {
     /// Participant attributes over those of the token.
     pub attributes: HashMap<String, String>,
 }
+
+/// What a terminal says that lost its socket and wants to go on as before.
+#[derive(Debug, Clone)]
+pub struct ResumeSpec {
+    /// Who it is: its verified token.
+    pub identity: Identity,
+    /// The stay that it wants to go on with; older clients do not say.
+    pub sid: Option<String>,
+    /// What it has, where that rides in the join request.
+    pub state: Option<SyncState>,
+    /// Its offer, where that rides in the join request.
+    pub publisher_offer: Option<SessionDescription>,
+}
+
+/// Which of the sockets of a stay, in the order in which they came: 0 is the one that it joined with.
+pub type SocketNumber = u32;
 
 /// Why a terminal was not let in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -84,6 +103,15 @@ pub enum Command {
         /// The answer.
         reply: oneshot::Sender<Result<SessionKey, JoinRefusal>>,
     },
+    /// Go on with a stay whose socket was lost, if it is still there. Messages go to `signals` from now on.
+    Resume {
+        /// What it says of itself.
+        spec: Box<ResumeSpec>,
+        /// The way to its new socket.
+        signals: mpsc::Sender<ToSocket>,
+        /// The answer; `None` when it has to join anew.
+        reply: oneshot::Sender<Option<(SessionKey, SocketNumber)>>,
+    },
     /// Whether a terminal would be let in.
     Check {
         /// Who it is.
@@ -95,6 +123,8 @@ pub enum Command {
     Signal {
         /// Whose.
         session: SessionKey,
+        /// On which of its sockets.
+        socket: SocketNumber,
         /// The message.
         request: Box<SignalRequest>,
     },
@@ -107,6 +137,10 @@ pub enum Command {
     SocketClosed {
         /// Whose.
         session: SessionKey,
+        /// Which of its sockets.
+        socket: SocketNumber,
+        /// What it had not sent yet.
+        unsent: Vec<signal_response::Message>,
     },
     /// Something for the management API.
     Manage(Manage),

@@ -1,8 +1,13 @@
 //! Data messages between participants: passed on as they came, stamped with who sent them.
 
-use std::time::Instant;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
-use livekit_protocol::{DataPacket, data_packet};
+use bytes::Bytes;
+use livekit_protocol::{
+    DataChannelReceiveState, DataPacket, RequestResponse, UserPacket, data_packet, request_response,
+    signal_response::Message,
+};
 use prost::Message as _;
 
 use crate::transport::DataKind;
@@ -16,23 +21,149 @@ enum Destination {
     Some { users: Vec<String>, sids: Vec<String> },
 }
 
+/// How long, and how many bytes, of what a participant sent reliably can be sent again to those who resume.
+const KEPT_FOR: Duration = Duration::from_secs(15);
+const MAX_KEPT_BYTES: usize = 1 << 20;
+
+struct Kept {
+    at: Instant,
+    sequence: u32,
+    destination: Destination,
+    bytes: Bytes,
+}
+
+/// What a participant sent on its reliable channel lately, by the sequence numbers that newer clients give.
+#[derive(Default)]
+pub(super) struct ReliableLog {
+    last_sequence: u32,
+    kept: VecDeque<Kept>,
+    kept_bytes: usize,
+}
+
+impl ReliableLog {
+    /// The last sequence number that came; 0 when none did.
+    pub(super) fn last_sequence(&self) -> u32 {
+        self.last_sequence
+    }
+
+    /// Whether a message is new. Clients that resume send again what they do not know to have arrived; those
+    /// that do not number their messages (0) never do.
+    fn is_new(&mut self, sequence: u32) -> bool {
+        let new = sequence == 0 || sequence > self.last_sequence;
+        self.last_sequence = self.last_sequence.max(sequence);
+        new
+    }
+
+    fn keep(&mut self, kept: Kept) {
+        if kept.sequence == 0 || kept.bytes.len() > MAX_KEPT_BYTES {
+            return;
+        }
+        self.kept_bytes += kept.bytes.len();
+        let now = kept.at;
+        self.kept.push_back(kept);
+        while let Some(first) = self.kept.front() {
+            if self.kept_bytes <= MAX_KEPT_BYTES && now.saturating_duration_since(first.at) <= KEPT_FOR {
+                break;
+            }
+            self.kept_bytes -= first.bytes.len();
+            self.kept.pop_front();
+        }
+    }
+
+    /// What was sent after a sequence number and not too long ago.
+    fn after(&self, now: Instant, sequence: u32) -> impl Iterator<Item = &Kept> {
+        self.kept.iter().filter(move |kept| {
+            kept.sequence > sequence && now.saturating_duration_since(kept.at) <= KEPT_FOR
+        })
+    }
+}
+
 impl Sfu {
     pub(super) fn handle_data(&mut self, now: Instant, peer: PeerKey, kind: DataKind, bytes: &[u8]) {
         let Some(key) = self.peers.get(peer).map(|slot| slot.session) else { return };
-        let Some(session) = self.sessions.get(key) else { return };
-        if !session.identity.grants.may_publish_data() || kind == DataKind::DataTrack {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if kind == DataKind::DataTrack {
             return;
+        }
+        if !session.identity.grants.may_publish_data() {
+            return self.refuse_data(key);
         }
         let Ok(packet) = DataPacket::decode(bytes) else {
             log::debug!("a data message that is no DataPacket");
             return;
         };
+        if kind == DataKind::Reliable && !session.reliable.is_new(packet.sequence) {
+            return;
+        }
         let destination = destination(&packet);
-        let stamped = stamp(bytes, session.user().as_str(), &session.sid);
+        let stamped = Bytes::from(stamp(bytes, session.user().as_str(), &session.sid));
+        if kind == DataKind::Reliable {
+            session.reliable.keep(Kept {
+                at: now,
+                sequence: packet.sequence,
+                destination: destination.clone(),
+                bytes: stamped.clone(),
+            });
+        }
         for other in self.others(key) {
             if self.is_for(other, &destination) {
                 self.send_data(now, other, kind, &stamped);
             }
+        }
+    }
+
+    /// Says once that data is not allowed: it may come many times a second.
+    fn refuse_data(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if !std::mem::replace(&mut session.told_no_data, true) {
+            session.send(Message::RequestResponse(RequestResponse {
+                reason: request_response::Reason::NotAllowed.into(),
+                message: "the token does not allow sending data".to_string(),
+                ..Default::default()
+            }));
+        }
+    }
+
+    /// Sends a message of the service itself to those of a channel that it is for; says how many those are.
+    pub(super) fn send_from_service(
+        &mut self,
+        now: Instant,
+        sessions: &[SessionKey],
+        kind: DataKind,
+        message: UserPacket,
+        users: &[String],
+    ) -> usize {
+        let packet = DataPacket {
+            destination_identities: users.to_vec(),
+            value: Some(data_packet::Value::User(message)),
+            ..Default::default()
+        };
+        let (destination, bytes) = (destination(&packet), packet.encode_to_vec());
+        let chosen: Vec<SessionKey> =
+            sessions.iter().copied().filter(|key| self.is_for(*key, &destination)).collect();
+        for key in &chosen {
+            self.send_data(now, *key, kind, &bytes);
+        }
+        chosen.len()
+    }
+
+    /// Sends again what others sent reliably after what a participant that resumes has got. What is still on
+    /// its way comes twice; clients that say what they have pass over the second.
+    pub(super) fn resend_data(&mut self, now: Instant, key: SessionKey, states: &[DataChannelReceiveState]) {
+        let mut missed = Vec::new();
+        for state in states {
+            let sender = self.others(key).into_iter().filter_map(|other| self.sessions.get(other));
+            let Some(sender) = sender.into_iter().find(|sender| sender.sid == state.publisher_sid) else {
+                continue;
+            };
+            for kept in sender.reliable.after(now, state.last_seq) {
+                if self.is_for(key, &kept.destination) {
+                    missed.push(kept.bytes.clone());
+                }
+            }
+        }
+        for bytes in missed {
+            self.send_data(now, key, DataKind::Reliable, &bytes);
         }
     }
 
@@ -89,7 +220,6 @@ fn stamp(bytes: &[u8], user: &str, sid: &str) -> Vec<u8> {
 mod tests {
     #![allow(clippy::unwrap_used, deprecated)]
     use super::*;
-    use livekit_protocol::UserPacket;
     use proptest::prelude::*;
 
     #[test]
@@ -125,6 +255,33 @@ mod tests {
             destination(&message),
             Destination::Some { users: vec![], sids: vec!["PA_1".to_string()] }
         );
+    }
+
+    fn kept(at: Instant, sequence: u32, length: usize) -> Kept {
+        Kept { at, sequence, destination: Destination::Everybody, bytes: vec![0; length].into() }
+    }
+
+    #[test]
+    fn what_a_client_sends_again_is_not_passed_on_twice() {
+        let mut log = ReliableLog::default();
+        let passed: Vec<bool> = [1, 2, 2, 1, 3, 0, 0].map(|sequence| log.is_new(sequence)).into();
+        assert_eq!(passed, [true, true, false, false, true, true, true]);
+        assert_eq!(log.last_sequence(), 3);
+    }
+
+    #[test]
+    fn what_was_sent_is_kept_for_a_while_and_within_bounds() {
+        let (start, mut log) = (Instant::now(), ReliableLog::default());
+        for sequence in 1..=100 {
+            log.keep(kept(start, sequence, MAX_KEPT_BYTES / 10));
+        }
+        assert!(log.kept_bytes <= MAX_KEPT_BYTES && log.kept.len() == 10);
+        let sequences: Vec<u32> = log.after(start, 97).map(|kept| kept.sequence).collect();
+        assert_eq!(sequences, [98, 99, 100]);
+        let late = start + KEPT_FOR + Duration::from_millis(1);
+        assert_eq!(log.after(late, 0).count(), 0);
+        log.keep(kept(late, 101, 10));
+        assert_eq!((log.kept.len(), log.kept_bytes), (1, 10));
     }
 
     proptest! {

@@ -14,6 +14,11 @@ pub(super) struct Dynacast {
 }
 
 impl Dynacast {
+    /// How many layers the publisher was told to send, if it was told anything.
+    pub(super) fn told(&self) -> Option<usize> {
+        self.told
+    }
+
     /// `wanted` layers are watched now. Returns what to tell the publisher: more at once, less after a
     /// while of being asked again and again.
     pub(super) fn update(&mut self, now: Instant, wanted: usize) -> Option<usize> {

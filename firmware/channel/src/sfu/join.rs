@@ -1,6 +1,6 @@
 //! Coming and going.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use livekit_protocol::{
@@ -12,7 +12,9 @@ use rostrum_rtc::token::{self, Identity};
 use tokio::sync::mpsc;
 
 use super::command::{JoinRefusal, JoinSpec, Mode, ToSocket};
+use super::data::ReliableLog;
 use super::quality::QualityMeter;
+use super::resume::Departed;
 use super::session::{Peers, Session};
 use super::{Channel, PROTOCOL_VERSION, SessionKey, Sfu};
 
@@ -22,6 +24,16 @@ const PING_TIMEOUT_S: i32 = 15;
 /// How long a refreshed token is valid, and how often a new one is sent.
 const REFRESH_TTL: Duration = Duration::from_secs(10 * 60);
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5 * 60);
+
+/// What the service says of itself.
+pub(super) fn server_info() -> ServerInfo {
+    ServerInfo {
+        version: env!("CARGO_PKG_VERSION").to_string(),
+        protocol: PROTOCOL_VERSION,
+        node_id: "channeld".to_string(),
+        ..Default::default()
+    }
+}
 
 impl Sfu {
     pub(super) fn join(
@@ -38,7 +50,13 @@ impl Sfu {
         if !self.channels.contains_key(&channel_key) {
             let sid = self.new_sid("RM_");
             let created_unix_ms = self.unix_ms(now);
-            let channel = Channel { sid, created_unix_ms, sessions: Vec::new(), speakers_at: now };
+            let channel = Channel {
+                sid,
+                created_unix_ms,
+                sessions: Vec::new(),
+                departed: Departed::default(),
+                speakers_at: now,
+            };
             self.channels.insert(channel_key.clone(), channel);
         }
         if let Some(channel) = self.channels.get_mut(&channel_key) {
@@ -124,11 +142,17 @@ impl Sfu {
             client: spec.client.clone(),
             peers: Peers::Single { peer: slotmap::Key::null() },
             signals,
+            socket: 0,
+            unsent: Vec::new(),
             state: participant_info::State::Joined,
             version: 1,
             joined_unix_ms,
             auto_subscribe: spec.auto_subscribe,
             tracks: Vec::new(),
+            ended: VecDeque::new(),
+            muted_from_afar: HashSet::new(),
+            reliable: ReliableLog::default(),
+            told_no_data: false,
             declined: HashSet::new(),
             permission: SubscriptionPermission { all_participants: true, track_permissions: Vec::new() },
             stuck: false,
@@ -168,7 +192,7 @@ impl Sfu {
         self.to_negotiate.insert(key);
     }
 
-    fn room(&self, key: SessionKey) -> Option<Room> {
+    pub(super) fn room(&self, key: SessionKey) -> Option<Room> {
         let session = self.sessions.get(key)?;
         let channel = self.channels.get(&Self::channel_key(session))?;
         let count = |f: &dyn Fn(&Session) -> bool| {
@@ -189,10 +213,9 @@ impl Sfu {
     #[allow(deprecated)] // `server_version` is read by older clients.
     fn send_join(&mut self, now: Instant, key: SessionKey) {
         let Some(session) = self.sessions.get(key) else { return };
-        let others = self.others(key);
+        let others = self.seen_by(key);
         let visible =
             |other: &SessionKey| self.sessions.get(*other).is_some_and(|s| !s.identity.grants.hidden);
-        let version = env!("CARGO_PKG_VERSION").to_string();
         let dual = session.peers.mode() == Mode::Dual;
         let join = JoinResponse {
             room: self.room(key),
@@ -200,19 +223,14 @@ impl Sfu {
             other_participants: others
                 .into_iter()
                 .filter(visible)
-                .filter_map(|other| self.participant_info(other))
+                .filter_map(|other| self.info_for(other, key))
                 .collect(),
-            server_version: version.clone(),
+            server_version: env!("CARGO_PKG_VERSION").to_string(),
             subscriber_primary: dual && session.identity.grants.may_subscribe(),
             fast_publish: session.identity.grants.may_publish(),
             ping_interval: PING_INTERVAL_S,
             ping_timeout: PING_TIMEOUT_S,
-            server_info: Some(ServerInfo {
-                version,
-                protocol: PROTOCOL_VERSION,
-                node_id: "channeld".to_string(),
-                ..Default::default()
-            }),
+            server_info: Some(server_info()),
             enabled_publish_codecs: [
                 "audio/opus",
                 "audio/red",
@@ -255,6 +273,11 @@ impl Sfu {
             ..Default::default()
         };
         self.send(key, Message::Leave(leave));
+    }
+
+    /// A participant as another one is told of it.
+    pub(super) fn info_for(&self, key: SessionKey, _viewer: SessionKey) -> Option<ParticipantInfo> {
+        self.participant_info(key)
     }
 
     /// A participant with its tracks, as others are told.
@@ -312,6 +335,7 @@ impl Sfu {
         let info = self
             .participant_info(key)
             .map(|info| ParticipantInfo { disconnect_reason: reason.into(), ..info });
+        self.remember_departed(now, key, info.as_ref());
         self.tell_others(key, info);
 
         let Some(session) = self.sessions.remove(key) else { return };

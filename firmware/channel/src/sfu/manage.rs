@@ -71,6 +71,12 @@ impl Sfu {
             self.set_muted(now, track, muted);
             // Said even when it was so already: the two ends may have disagreed.
             self.send(key, Message::Mute(MuteTrackRequest { sid: sid.clone(), muted }));
+            if let Some(session) = self.sessions.get_mut(key) {
+                match muted {
+                    true => session.muted_from_afar.insert(sid.clone()),
+                    false => session.muted_from_afar.remove(&sid),
+                };
+            }
             sids.push(sid);
         }
         Ok(sids)

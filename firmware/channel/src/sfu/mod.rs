@@ -16,6 +16,7 @@ mod manage;
 mod negotiation;
 mod publish;
 mod quality;
+mod resume;
 mod session;
 mod signals;
 mod speakers;
@@ -42,6 +43,7 @@ use crate::transport::{Demux, IceCredentials, Mid, OutgoingRtp, Peer, PeerConfig
 
 use command::Command;
 use link::Link;
+use resume::Departed;
 use session::Session;
 use track::Track;
 
@@ -121,6 +123,8 @@ struct Channel {
     sid: String,
     created_unix_ms: u64,
     sessions: Vec<SessionKey>,
+    /// Who left not long ago, for those that could not be told when it happened.
+    departed: Departed,
     speakers_at: Instant,
 }
 
@@ -206,12 +210,24 @@ impl Sfu {
                 // Nobody who waits, nobody to tell.
                 let _ = reply.send(self.check_room(&identity));
             }
-            Command::Signal { session, request } => self.handle_signal(now, session, *request),
-            Command::Heard { session } => self.heard(now, session),
-            Command::SocketClosed { session } => {
-                if let Some(session) = self.sessions.get_mut(session) {
-                    session.socket_closed.get_or_insert(now);
+            Command::Resume { spec, signals, reply } => {
+                // As with a join: a door that does not wait any more has no socket.
+                if !reply.is_closed() {
+                    let resumed = self.resume(now, *spec, signals);
+                    if let Err(Some((session, socket))) = reply.send(resumed) {
+                        self.socket_closed(now, session, socket, Vec::new());
+                    }
                 }
+            }
+            Command::Signal { session, socket, request } => {
+                // What comes on a socket that was replaced was said again on the new one.
+                if self.sessions.get(session).is_some_and(|session| session.socket == socket) {
+                    self.handle_signal(now, session, *request);
+                }
+            }
+            Command::Heard { session } => self.heard(now, session),
+            Command::SocketClosed { session, socket, unsent } => {
+                self.socket_closed(now, session, socket, unsent);
             }
             Command::Manage(manage) => self.manage(now, manage),
             Command::Whip(whip) => self.whip(now, whip),
@@ -394,6 +410,16 @@ impl Sfu {
 
     fn channel_key(session: &Session) -> ChannelKey {
         (session.app().clone(), session.channel().clone())
+    }
+
+    /// Those whom a participant is told of and can subscribe to.
+    fn seen_by(&self, key: SessionKey) -> Vec<SessionKey> {
+        self.others(key)
+    }
+
+    /// Those who are told of a participant and can subscribe to it.
+    fn seers_of(&self, key: SessionKey) -> Vec<SessionKey> {
+        self.others(key)
     }
 
     /// The other participants of a session's channel.

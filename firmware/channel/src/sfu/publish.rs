@@ -150,7 +150,7 @@ impl Sfu {
             }
         }
         self.tell_changed(key);
-        for other in self.others(key) {
+        for other in self.seers_of(key) {
             if self.sessions.get(other).is_some_and(|s| s.auto_subscribe) {
                 for track in &fresh {
                     self.subscribe(now, other, *track);
@@ -184,6 +184,9 @@ impl Sfu {
     /// The client muted or unmuted a track of its own.
     pub(super) fn mute_own(&mut self, now: Instant, key: SessionKey, request: &MuteTrackRequest) {
         let Some(track) = self.own_track(key, &request.sid) else { return };
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.muted_from_afar.remove(&request.sid);
+        }
         self.set_muted(now, track, request.muted);
     }
 
@@ -212,14 +215,22 @@ impl Sfu {
     }
 
     /// Tells a publisher which layers are watched, where that changed.
-    #[allow(deprecated)] // Older clients read `subscribed_qualities`.
     pub(super) fn update_dynacast(&mut self, now: Instant, key: TrackKey) {
         let Some(track) = self.tracks.get_mut(key) else { return };
         if !track.is_video() {
             return;
         }
         let watched = track.watched_layers();
-        let Some(watched) = track.dynacast.update(now, watched) else { return };
+        if track.dynacast.update(now, watched).is_some() {
+            self.tell_watched_layers(key);
+        }
+    }
+
+    /// Tells a publisher how many layers of a track are watched, as decided last.
+    #[allow(deprecated)] // Older clients read `subscribed_qualities`.
+    pub(super) fn tell_watched_layers(&mut self, key: TrackKey) {
+        let Some(track) = self.tracks.get(key).filter(|track| track.is_video()) else { return };
+        let Some(watched) = track.dynacast.told() else { return };
         // A track without simulcast is LiveKit's HIGH.
         let simulcast = track.sizes().iter().flatten().count() > 1;
         let qualities: Vec<SubscribedQuality> = (0..MAX_LAYERS)

@@ -1,6 +1,6 @@
 //! One participant's stay in a channel.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Instant;
 
 use livekit_protocol::{
@@ -11,9 +11,15 @@ use rostrum_rtc::names::{AppId, ChannelId, UserId};
 use rostrum_rtc::token::{Grants, Identity};
 use tokio::sync::mpsc;
 
-use super::command::{Mode, ToSocket};
+use super::command::{Mode, SocketNumber, ToSocket};
+use super::data::ReliableLog;
 use super::quality::QualityMeter;
 use super::{PeerKey, TrackKey};
+
+/// Answers that wait for a socket; who asks for more in the seconds without one has no use for them.
+const MAX_UNSENT: usize = 128;
+/// Tracks ended by the service that are remembered.
+const MAX_ENDED: usize = 64;
 
 /// The connections of a participant.
 #[derive(Debug, Clone, Copy)]
@@ -63,12 +69,23 @@ pub(super) struct Session {
     pub(super) client: ClientInfo,
     pub(super) peers: Peers,
     pub(super) signals: mpsc::Sender<ToSocket>,
+    /// Which socket of this stay `signals` leads to.
+    pub(super) socket: SocketNumber,
+    /// Answers that no socket took: they go out on the next.
+    pub(super) unsent: Vec<signal_response::Message>,
     pub(super) state: participant_info::State,
     pub(super) version: u32,
     pub(super) joined_unix_ms: u64,
     pub(super) auto_subscribe: bool,
     /// Tracks that it publishes.
     pub(super) tracks: Vec<TrackKey>,
+    /// Tracks that the service ended or muted without its doing, by sid, until it is known to know.
+    pub(super) ended: VecDeque<String>,
+    pub(super) muted_from_afar: HashSet<String>,
+    /// What it sent on the reliable data channel lately.
+    pub(super) reliable: ReliableLog,
+    /// It was told that it may not send data.
+    pub(super) told_no_data: bool,
     /// Tracks that it asked not to get, by sid.
     pub(super) declined: HashSet<String>,
     /// Who may subscribe to its tracks.
@@ -97,13 +114,57 @@ impl Session {
     }
 
     /// Sends a message, or notes that the socket does not take more.
+    ///
+    /// While there is no socket, answers are kept for the next one; the rest is made good by what a resume
+    /// tells.
     pub(super) fn send(&mut self, message: signal_response::Message) {
         if self.socket_closed.is_some() {
-            return;
+            return self.keep_unsent([message]);
         }
         let message = ToSocket::Message(Box::new(SignalResponse { message: Some(message) }));
         if let Err(mpsc::error::TrySendError::Full(_)) = self.signals.try_send(message) {
             self.stuck = true;
+        }
+    }
+
+    /// Keeps those messages that answer a request: nothing that a resume tells says the same.
+    pub(super) fn keep_unsent(&mut self, messages: impl IntoIterator<Item = signal_response::Message>) {
+        use signal_response::Message;
+        let answers = messages.into_iter().filter(|message| {
+            matches!(
+                message,
+                Message::TrackPublished(_)
+                    | Message::TrackSubscribed(_)
+                    | Message::SubscriptionResponse(_)
+                    | Message::RequestResponse(_)
+            )
+        });
+        let room = MAX_UNSENT.saturating_sub(self.unsent.len());
+        self.unsent.extend(answers.take(room));
+    }
+
+    /// Sends what was kept, when there is a socket again.
+    pub(super) fn send_unsent(&mut self) {
+        for message in std::mem::take(&mut self.unsent) {
+            self.send(message);
+        }
+    }
+
+    /// Goes on with another socket.
+    pub(super) fn attach(&mut self, signals: mpsc::Sender<ToSocket>) -> SocketNumber {
+        self.signals = signals;
+        self.socket += 1;
+        self.socket_closed = None;
+        self.stuck = false;
+        self.socket
+    }
+
+    /// Notes that the service ended a track of it.
+    pub(super) fn note_ended(&mut self, track_sid: String) {
+        self.muted_from_afar.remove(&track_sid);
+        self.ended.push_back(track_sid);
+        if self.ended.len() > MAX_ENDED {
+            self.ended.pop_front();
         }
     }
 

@@ -69,11 +69,12 @@ impl Sfu {
             Request::UnpublishDataTrackRequest(request) => {
                 self.unsupported(key, 0, Some(request_response::Request::UnpublishDataTrack(request)));
             }
+            Request::SyncState(state) => self.sync_state(now, key, &state),
             Request::StoreDataBlobRequest(request) => self.unsupported(key, request.request_id, None),
             Request::GetDataBlobRequest(request) => self.unsupported(key, request.request_id, None),
             // Nothing to do: see the table in README.md.
             #[allow(deprecated)]
-            Request::UpdateLayers(_) | Request::SyncState(_) | Request::UpdateDataSubscription(_) => {}
+            Request::UpdateLayers(_) | Request::UpdateDataSubscription(_) => {}
         }
     }
 

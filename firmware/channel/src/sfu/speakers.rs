@@ -23,7 +23,7 @@ pub(super) struct SpeakerMeter {
 }
 
 /// A loudness as LiveKit tells it, in eighths, so that small changes are not told; 0 is silence.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Level(u8);
 
 impl Level {

@@ -26,7 +26,7 @@ impl Sfu {
         if !self.sessions.get(key).is_some_and(|session| session.auto_subscribe) {
             return;
         }
-        for track in self.tracks_of_others(key) {
+        for track in self.tracks_seen_by(key) {
             self.subscribe(now, key, track);
         }
     }
@@ -40,8 +40,8 @@ impl Sfu {
         }
     }
 
-    fn tracks_of_others(&self, key: SessionKey) -> Vec<TrackKey> {
-        let others = self.others(key);
+    pub(super) fn tracks_seen_by(&self, key: SessionKey) -> Vec<TrackKey> {
+        let others = self.seen_by(key);
         others
             .iter()
             .filter_map(|other| self.sessions.get(*other))
@@ -49,9 +49,9 @@ impl Sfu {
             .collect()
     }
 
-    /// A track of another participant of the channel, by its sid.
-    fn track_of_others(&self, key: SessionKey, sid: &str) -> Option<TrackKey> {
-        let mut tracks = self.tracks_of_others(key).into_iter();
+    /// A track of another participant, by its sid.
+    fn track_seen_by(&self, key: SessionKey, sid: &str) -> Option<TrackKey> {
+        let mut tracks = self.tracks_seen_by(key).into_iter();
         tracks.find(|track| self.tracks.get(*track).is_some_and(|track| track.info.sid == sid))
     }
 
@@ -247,7 +247,7 @@ impl Sfu {
             } else if session.declined.len() < MAX_DECLINED {
                 session.declined.insert(sid.clone());
             }
-            match (self.track_of_others(key, sid), update.subscribe) {
+            match (self.track_seen_by(key, sid), update.subscribe) {
                 (Some(track), true) => self.subscribe(now, key, track),
                 (Some(track), false) => self.unsubscribe(now, key, track),
                 (None, true) => {
@@ -268,7 +268,7 @@ impl Sfu {
         settings: &UpdateTrackSettings,
     ) {
         for sid in &settings.track_sids {
-            let Some(track_key) = self.track_of_others(key, sid) else { continue };
+            let Some(track_key) = self.track_seen_by(key, sid) else { continue };
             let Some(track) = self.tracks.get_mut(track_key) else { continue };
             let sizes = track.sizes();
             let Some(down) = track.down_of(key) else { continue };
@@ -300,7 +300,7 @@ impl Sfu {
         let Some(owner) = self.sessions.get_mut(key) else { return };
         owner.permission = permission;
         let (participant_sid, tracks) = (owner.sid.clone(), owner.tracks.clone());
-        for other in self.others(key) {
+        for other in self.seers_of(key) {
             for track in &tracks {
                 let Some(owner) = self.sessions.get(key) else { return };
                 let (Some(info), Some(subscriber)) = (self.tracks.get(*track), self.sessions.get(other))

@@ -28,6 +28,8 @@ use crate::transport::{Certificate, PeerConfig};
 /// What Chromium offers: one section to publish with simulcast, and others.
 pub(super) const OFFER: &str = include_str!("../transport/tests/chromium_offer.sdp");
 
+mod stays;
+
 pub(super) struct Service {
     pub(super) sfu: Sfu,
     pub(super) now: Instant,
@@ -35,6 +37,7 @@ pub(super) struct Service {
 
 struct Client {
     key: SessionKey,
+    socket: u32,
     inbox: mpsc::Receiver<ToSocket>,
 }
 
@@ -84,16 +87,24 @@ impl Service {
         let (signals, inbox) = mpsc::channel(512);
         let (reply, mut answer) = oneshot::channel();
         self.sfu.handle_command(self.now, Command::Join { spec: Box::new(spec), signals, reply });
-        answer.try_recv().unwrap().map(|key| Client { key, inbox })
+        answer.try_recv().unwrap().map(|key| Client { key, socket: 0, inbox })
     }
 
     fn join(&mut self, channel: &str, user: &str) -> Client {
         self.try_join(spec(identity(channel, user), Mode::Dual)).unwrap()
     }
 
+    fn lose_socket(&mut self, client: &Client) {
+        let (session, socket) = (client.key, client.socket);
+        self.sfu.handle_command(self.now, Command::SocketClosed { session, socket, unsent: Vec::new() });
+    }
+
     fn say(&mut self, client: &Client, message: Request) {
         let request = Box::new(SignalRequest { message: Some(message) });
-        self.sfu.handle_command(self.now, Command::Signal { session: client.key, request });
+        self.sfu.handle_command(
+            self.now,
+            Command::Signal { session: client.key, socket: client.socket, request },
+        );
     }
 
     fn wait(&mut self, duration: Duration) {
@@ -229,7 +240,7 @@ fn a_closed_socket_ends_a_stay_within_five_seconds_and_silence_within_fifteen() 
     let mut service = Service::new();
     let ann = service.join("room", "ann");
     let _bob = service.join("room", "bob");
-    service.sfu.handle_command(service.now, Command::SocketClosed { session: ann.key });
+    service.lose_socket(&ann);
     service.wait(Duration::from_secs(4));
     assert_eq!(service.sfu.participants(), 2, "a moment for the network");
     service.wait(Duration::from_secs(1));

@@ -79,34 +79,28 @@ impl Sfu {
     fn tell_speakers(&mut self, now: Instant, key: &ChannelKey) {
         let Some(channel) = self.channels.get_mut(key) else { return };
         channel.speakers_at = now + speakers::INTERVAL;
-        let sessions = channel.sessions.clone();
-        let mut changes = Vec::new();
-        for session in sessions.iter().filter_map(|key| self.sessions.get(*key)) {
+        for session in channel.sessions.clone() {
+            let tracks = self.sessions.get(session).map(|s| s.tracks.clone()).unwrap_or_default();
             let mut changed = false;
-            let mut level = speakers::Level::default();
-            for track in &session.tracks {
-                let Some(track) = self.tracks.get_mut(*track).filter(|track| !track.is_video()) else {
-                    continue;
-                };
-                changed |= track.meter.changed().is_some();
-                if track.meter.level().value() > level.value() {
-                    level = track.meter.level();
+            for track in tracks {
+                if let Some(track) = self.tracks.get_mut(track).filter(|track| !track.is_video()) {
+                    changed |= track.meter.changed().is_some();
                 }
             }
-            if changed {
-                changes.push(SpeakerInfo {
-                    sid: session.sid.clone(),
-                    level: level.value(),
-                    active: level.is_speaking(),
-                });
+            if changed && let Some(info) = self.speaker_info(session) {
+                let changed = SpeakersChanged { speakers: vec![info] };
+                self.tell(session, &Message::SpeakersChanged(changed));
             }
         }
-        if changes.is_empty() {
-            return;
-        }
-        for session in sessions {
-            self.send(session, Message::SpeakersChanged(SpeakersChanged { speakers: changes.clone() }));
-        }
+    }
+
+    /// How loud a participant speaks, as told last.
+    pub(super) fn speaker_info(&self, key: SessionKey) -> Option<SpeakerInfo> {
+        let session = self.sessions.get(key)?;
+        let tracks = session.tracks.iter().filter_map(|track| self.tracks.get(*track));
+        let levels = tracks.filter(|track| !track.is_video()).map(|track| track.meter.level());
+        let level = levels.max().unwrap_or_default();
+        Some(SpeakerInfo { sid: session.sid.clone(), level: level.value(), active: level.is_speaking() })
     }
 
     /// Tells everybody whose connection got better or worse.
@@ -118,29 +112,41 @@ impl Sfu {
                 owner.quality.lost(worst);
             }
         }
-        let mut changes: Vec<(ChannelKey, ConnectionQualityInfo)> = Vec::new();
-        for session in self.sessions.values_mut() {
+        let mut changes = Vec::new();
+        for (key, session) in &mut self.sessions {
             let peers: Vec<_> = session.peers.all().filter_map(|peer| self.peers.get(peer)).collect();
             let connected = peers.iter().any(|slot| slot.connected);
             if !connected && session.quality.told().is_none() {
                 continue;
             }
-            if let Some(quality) = session.quality.changed(connected) {
-                changes.push((
-                    Self::channel_key(session),
-                    ConnectionQualityInfo {
-                        participant_sid: session.sid.clone(),
-                        quality: quality.into(),
-                        score: quality::score(quality),
-                    },
-                ));
+            if session.quality.changed(connected).is_some() {
+                changes.push(key);
             }
         }
-        for (channel, info) in changes {
-            let sessions = self.channels.get(&channel).map(|c| c.sessions.clone()).unwrap_or_default();
-            for session in sessions {
-                let update = ConnectionQualityUpdate { updates: vec![info.clone()] };
-                self.send(session, Message::ConnectionQuality(update));
+        for key in changes {
+            if let Some(info) = self.quality_info(key) {
+                self.tell(key, &Message::ConnectionQuality(ConnectionQualityUpdate { updates: vec![info] }));
+            }
+        }
+    }
+
+    /// A participant's connection quality, as told last.
+    pub(super) fn quality_info(&self, key: SessionKey) -> Option<ConnectionQualityInfo> {
+        let session = self.sessions.get(key)?;
+        let quality = session.quality.told()?;
+        Some(ConnectionQualityInfo {
+            participant_sid: session.sid.clone(),
+            quality: quality.into(),
+            score: quality::score(quality),
+        })
+    }
+
+    /// Tells something about a participant to itself and to those who see it.
+    fn tell(&mut self, key: SessionKey, message: &Message) {
+        self.send(key, message.clone());
+        if self.sessions.get(key).is_some_and(|session| !session.identity.grants.hidden) {
+            for other in self.seers_of(key) {
+                self.send(other, message.clone());
             }
         }
     }

@@ -145,13 +145,16 @@ impl IceLite {
     pub(super) fn set_remote_ufrag(&mut self, ufrag: &str, in_offer: bool) {
         match &self.remote_ufrag {
             Some(known) if known == ufrag => return,
-            Some(_) if in_offer => {
-                let next = self.credentials.next();
-                self.previous = Some(std::mem::replace(&mut self.credentials, next));
-            }
+            Some(_) if in_offer => self.restart(),
             _ => {}
         }
         self.remote_ufrag = Some(ufrag.to_owned());
+    }
+
+    /// Makes new credentials; the former are good until the remote uses these.
+    pub(super) fn restart(&mut self) {
+        let next = self.credentials.next();
+        self.previous = Some(std::mem::replace(&mut self.credentials, next));
     }
 
     /// Where to send.

@@ -54,6 +54,11 @@ impl Negotiation {
         self.mixed
     }
 
+    /// Asks for an offer although no section changed.
+    pub(super) fn want_offer(&mut self) {
+        self.dirty = true;
+    }
+
     pub(super) fn is_needed(&self) -> bool {
         self.dirty
     }

@@ -173,6 +173,13 @@ impl Peer {
         self.negotiation.is_needed()
     }
 
+    /// Restarts ICE with our next offer: for a remote that may have another network now. The present path
+    /// carries on until the remote has checked another one.
+    pub fn offer_ice_restart(&mut self) {
+        self.ice.restart();
+        self.negotiation.want_offer();
+    }
+
     /// Our offer. Until it is answered another one may be made, which replaces it.
     pub fn create_offer(&mut self) -> String {
         self.negotiation.create_offer();
@@ -326,6 +333,11 @@ impl Peer {
     /// Whether media flows.
     pub fn is_connected(&self) -> bool {
         self.phase == Phase::Connected
+    }
+
+    /// Whether the connection ended and will not come back.
+    pub fn is_closed(&self) -> bool {
+        self.phase == Phase::Closed
     }
 
     /// Where the remote is, as far as known.

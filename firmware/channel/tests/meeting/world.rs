@@ -157,7 +157,7 @@ impl World {
             client.read(now);
             for message in std::mem::take(&mut client.outbox) {
                 let request = Box::new(SignalRequest { message: Some(message) });
-                self.sfu.handle_command(now, Command::Signal { session: client.key, request });
+                self.sfu.handle_command(now, Command::Signal { session: client.key, socket: 0, request });
             }
             let client = &mut self.clients[number];
             if client.source.as_ref().is_none_or(|source| source.due() <= now) {
