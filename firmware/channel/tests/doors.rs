@@ -232,6 +232,106 @@ async fn a_resume_is_answered_by_join_anew() {
 }
 
 #[tokio::test]
+async fn a_socket_that_was_lost_is_resumed_at_both_doors() {
+    let house = House::new().await;
+    let mut socket = house.knock("/rtc", &jwt("ann")).await.unwrap();
+    let Some(signal_response::Message::Join(join)) = receive(&mut socket).await else { panic!() };
+    let sid = join.participant.unwrap().sid;
+    for door in DOORS {
+        drop(socket);
+        let token = format!("{}&reconnect=1&sid={sid}", jwt("ann"));
+        socket = house.knock(door, &token).await.unwrap();
+        let first = receive(&mut socket).await;
+        assert!(matches!(first, Some(signal_response::Message::Reconnect(_))), "{first:?}");
+        say(&mut socket, signal_request::Message::Ping(1)).await;
+        while !matches!(receive(&mut socket).await.unwrap(), signal_response::Message::Pong(_)) {}
+    }
+    let (_, channel) = house.api("GET", "/api/v1/channels/room", Some(&basic()), None).await;
+    assert_eq!(channel["participants"][0]["sid"], sid);
+}
+
+#[tokio::test]
+async fn roles_are_changed_and_changes_are_told() {
+    let house = House::new().await;
+    let mut socket = house.knock("/rtc", &jwt("ann")).await.unwrap();
+    receive(&mut socket).await.unwrap();
+    let path = "/api/v1/channels/room/participants/ann";
+    let permissions = format!("{path}/permissions");
+    let auth = basic();
+    let put = |body| house.api("PUT", &permissions, Some(&auth), Some(body));
+    let (status, view) = put(json!({"role": "listener"})).await;
+    assert_eq!((status, &view["permissions"]["can_publish"]), (200, &json!(false)), "{view}");
+    assert_eq!(view["permissions"]["can_publish_data"], true);
+    let (status, view) = put(json!({"grants": {"can_publish_sources": ["camera"]}})).await;
+    assert_eq!((status, &view["permissions"]["can_publish_sources"]), (200, &json!(["camera"])), "{view}");
+    for bad in [json!({}), json!({"role": "king"}), json!({"grants": {"can_publish_sources": ["kamera"]}})] {
+        let (status, error) = put(bad).await;
+        assert_eq!(status, 400, "{error}");
+    }
+    let body = json!({"name": "Ann_B", "metadata": "m", "attributes": {"hand": "up"}});
+    let (status, view) = house.api("PATCH", path, Some(&auth), Some(body)).await;
+    assert_eq!((status, &view["name"], &view["attributes"]["hand"]), (200, &json!("Ann_B"), &json!("up")));
+    let (status, error) = house.api("PATCH", path, Some(&auth), Some(json!({"name": "a b"}))).await;
+    assert_eq!(status, 400, "{error}");
+    let body = json!({"metadata": "agenda"});
+    assert_eq!(house.api("PATCH", "/api/v1/channels/room", Some(&auth), Some(body)).await.0, 204);
+    loop {
+        if let signal_response::Message::RoomUpdate(update) = receive(&mut socket).await.unwrap() {
+            assert_eq!(update.room.unwrap().metadata, "agenda");
+            break;
+        }
+    }
+    let data = "/api/v1/channels/room/data";
+    let body = json!({"text": "hello", "topic": "t", "users": ["ann", "nobody"]});
+    assert_eq!(house.api("POST", data, Some(&auth), Some(body)).await.1["participants"], 1);
+    assert_eq!(house.api("POST", data, Some(&auth), Some(json!({"base64": "?"}))).await.0, 400);
+    assert_eq!(house.api("POST", data, Some(&auth), Some(json!({}))).await.0, 400);
+}
+
+#[tokio::test]
+async fn a_participant_is_forwarded_and_refusals_say_why() {
+    let house = House::new().await;
+    let mut socket = house.knock("/rtc", &jwt("ann")).await.unwrap();
+    receive(&mut socket).await.unwrap();
+    let path = "/api/v1/channels/room/participants/ann/forwards";
+    let auth = basic();
+    let post = |channel| house.api("POST", path, Some(&auth), Some(json!({"channel": channel})));
+    assert_eq!(post("other").await.0, 204);
+    let (status, error) = post("room").await;
+    assert_eq!(status, 409, "{error}");
+    let (_, channel) = house.api("GET", "/api/v1/channels/room", Some(&auth), None).await;
+    assert_eq!(channel["participants"][0]["forwarded_into"], json!(["other"]));
+    let one = format!("{path}/other");
+    assert_eq!(house.api("DELETE", &one, Some(&auth), None).await.0, 204);
+    assert_eq!(house.api("DELETE", &one, Some(&auth), None).await.0, 404);
+}
+
+#[tokio::test]
+async fn the_table_in_the_readme_names_every_call() {
+    let house = House::new().await;
+    let (_, openapi) = house.api("GET", "/api/openapi.json", None, None).await;
+    let mut described: Vec<String> = openapi["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(path, calls)| {
+            calls.as_object().unwrap().keys().map(move |method| format!("{} {path}", method.to_uppercase()))
+        })
+        .collect();
+    let readme = include_str!("../README.md");
+    let mut table: Vec<String> = readme
+        .lines()
+        .skip_while(|line| !line.starts_with("| call"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.split('`').nth(1).unwrap().to_string())
+        .collect();
+    described.sort();
+    table.sort();
+    assert_eq!(table, described);
+}
+
+#[tokio::test]
 async fn leaving_empties_the_channel() {
     let house = House::new().await;
     let mut socket = house.knock("/rtc", &jwt("ann")).await.unwrap();

@@ -92,7 +92,16 @@ pub struct Grants {
     /// Others do not see it.
     #[serde(skip_serializing_if = "is_default")]
     pub hidden: bool,
+    /// It records the channel.
+    #[serde(skip_serializing_if = "is_default")]
+    pub recorder: bool,
+    /// It is a program that takes part by itself.
+    #[serde(skip_serializing_if = "is_default")]
+    pub agent: bool,
 }
+
+/// What a source of tracks is called in [`Grants::can_publish_sources`].
+pub const SOURCES: [&str; 4] = ["camera", "microphone", "screen_share", "screen_share_audio"];
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
@@ -113,6 +122,15 @@ impl Grants {
     /// Whether tracks may be published.
     pub fn may_publish(&self) -> bool {
         self.can_publish.unwrap_or(true)
+    }
+
+    /// Whether tracks from a source (one of [`SOURCES`], or `unknown`) may be published. Those whom others do
+    /// not see publish nothing: nobody could tell whose it is.
+    pub fn may_publish_source(&self, source: &str) -> bool {
+        let sources = &self.can_publish_sources;
+        self.may_publish()
+            && !self.hidden
+            && (sources.is_empty() || sources.iter().any(|allowed| allowed.eq_ignore_ascii_case(source)))
     }
 
     /// Whether tracks may be subscribed to.
@@ -640,6 +658,17 @@ mod tests {
         ));
         let head = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
         assert!(check(&format!("{head}.{body}."), NOW).is_err());
+    }
+
+    #[test]
+    fn sources_narrow_what_may_be_published_and_never_widen_it() {
+        let mut grants = Grants { can_publish_sources: vec!["Camera".to_string()], ..Grants::default() };
+        assert!(grants.may_publish_source("camera") && !grants.may_publish_source("microphone"));
+        grants.hidden = true;
+        assert!(!grants.may_publish_source("camera"), "nobody sees whose it is");
+        grants.hidden = false;
+        grants.can_publish = Some(false);
+        assert!(!grants.may_publish_source("camera"));
     }
 
     #[test]

@@ -8,9 +8,11 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rand::Rng;
 use rostrum_rtc::names::{AppId, ChannelId, DisplayName, UserId};
-use rostrum_rtc::token::{self, Grants, TokenError, TokenRequest};
+use rostrum_rtc::token::{self, TokenError, TokenRequest};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -21,17 +23,21 @@ use utoipa_axum::routes;
 use super::Doors;
 use super::errors::{ApiError, JsonRefusal, Refusal};
 use super::guests::{self, Invite};
+use super::participants;
+use super::permissions::{self, Rights, Role};
 use super::whip;
 use crate::media_thread::unix_time;
-use crate::sfu::command::{ChannelView, Command, Manage, ManageError, TrackChoice, TrackKind};
+use crate::sfu::command::{ChannelView, Command, DataToSend, Manage, ManageError};
 
 /// How long a token may be valid at most.
 const MAX_TOKEN_TTL_S: u64 = 30 * 24 * 3600;
+/// The longest message that is sent for the application, in bytes; packets of data channels carry 64 KiB.
+const MAX_DATA: usize = 32 * 1024;
 /// How long it is valid when nothing is said.
 const DEFAULT_TOKEN_TTL_S: u64 = 6 * 3600;
 
-type Answer<T> = Result<Json<T>, JsonRefusal>;
-type Body<T> = Result<Json<T>, JsonRejection>;
+pub(super) type Answer<T> = Result<Json<T>, JsonRefusal>;
+pub(super) type Body<T> = Result<Json<T>, JsonRejection>;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -56,9 +62,9 @@ pub(super) fn routes() -> Router<Doors> {
         .routes(routes!(health))
         .routes(routes!(mint))
         .routes(routes!(channels))
-        .routes(routes!(channel))
-        .routes(routes!(mute))
-        .routes(routes!(remove))
+        .routes(routes!(channel, change_channel))
+        .routes(routes!(send_data))
+        .merge(participants::routes())
         .routes(routes!(invite))
         .routes(routes!(guest))
         .split_for_parts();
@@ -66,7 +72,7 @@ pub(super) fn routes() -> Router<Doors> {
     router.route("/api/openapi.json", get(move || async move { Json(description) }))
 }
 
-fn read<T>(body: Body<T>) -> Result<T, Refusal> {
+pub(super) fn read<T>(body: Body<T>) -> Result<T, Refusal> {
     match body {
         Ok(Json(value)) => Ok(value),
         Err(rejection) => Err(Refusal::Bad(format!("the body cannot be read: {}", rejection.body_text()))),
@@ -106,26 +112,10 @@ struct Mint {
     metadata: Option<String>,
     /// More participant attributes.
     attributes: Option<BTreeMap<String, String>>,
-    /// Rights; an ordinary participant's by default.
-    grants: Option<MintGrants>,
-}
-
-/// Rights of a participant; what is not said is allowed.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-struct MintGrants {
-    /// May publish tracks.
-    can_publish: Option<bool>,
-    /// May subscribe to tracks.
-    can_subscribe: Option<bool>,
-    /// May send data.
-    can_publish_data: Option<bool>,
-    /// Only these sources: `camera`, `microphone`, `screen_share`, `screen_share_audio`.
-    can_publish_sources: Vec<String>,
-    /// May change its own name, metadata and attributes.
-    can_update_own_metadata: Option<bool>,
-    /// Others do not see it.
-    hidden: bool,
+    /// What it may do; a host by default. Either this ...
+    role: Option<Role>,
+    /// ... or each right.
+    grants: Option<Rights>,
 }
 
 /// A token.
@@ -146,22 +136,13 @@ async fn mint(State(doors): State<Doors>, headers: HeaderMap, body: Body<Mint>) 
     let app = doors.application(&headers)?;
     let body = read(body)?;
     let channel = ChannelId::new(body.channel)?;
-    let rights = body.grants.unwrap_or_default();
-    let may_update = rights.can_update_own_metadata.or(Some(true));
+    let grants = permissions::grants(body.role, body.grants)?;
     let ttl = Duration::from_secs(body.ttl.unwrap_or(DEFAULT_TOKEN_TTL_S).min(MAX_TOKEN_TTL_S));
     let request = TokenRequest {
         user: UserId::new(body.user)?,
         name: body.name.map(DisplayName::new).transpose()?,
         udid: body.udid.filter(|udid| !udid.is_empty()),
-        grants: Grants {
-            can_publish: rights.can_publish,
-            can_subscribe: rights.can_subscribe,
-            can_publish_data: rights.can_publish_data,
-            can_publish_sources: rights.can_publish_sources,
-            can_update_own_metadata: may_update,
-            hidden: rights.hidden,
-            ..Grants::default()
-        },
+        grants,
         metadata: body.metadata.unwrap_or_default(),
         attributes: body.attributes.unwrap_or_default(),
         ttl,
@@ -210,73 +191,82 @@ async fn channel(
     Ok(Json(found.ok_or(ManageError::NoChannel)?))
 }
 
-/// Which tracks to mute.
+/// What changes about a channel.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Mute {
-    /// One track, by its sid ...
-    sid: Option<String>,
-    /// ... or all of a kind; sound when nothing is said.
-    kind: Option<TrackKind>,
-    /// Mute, or unmute where the service allows that.
-    muted: bool,
+struct ChannelChange {
+    /// Free text for everybody in it.
+    metadata: String,
 }
 
-/// What was muted.
-#[derive(Debug, Serialize, ToSchema)]
-struct Muted {
-    /// Sids of the tracks.
-    tracks: Vec<String>,
-    /// Whether they are muted now.
-    muted: bool,
-}
-
-/// Mutes a participant's tracks. Nothing of them is forwarded from now on, and the participant is told.
-#[utoipa::path(post, path = "/api/v1/channels/{channel}/participants/{user}/mute", request_body = Mute, security(("app" = [])),
-    params(("channel", description = "ChannelId"), ("user", description = "UserId")), responses(
-    (status = 200, body = Muted), (status = 401, body = ApiError), (status = 403, body = ApiError), (status = 404, body = ApiError)))]
-async fn mute(
+/// Changes the metadata of a channel. It is forgotten when the last participant leaves.
+#[utoipa::path(patch, path = "/api/v1/channels/{channel}", request_body = ChannelChange, security(("app" = [])), params(("channel", description = "ChannelId")), responses(
+    (status = 204), (status = 400, body = ApiError), (status = 401, body = ApiError), (status = 404, body = ApiError), (status = 429, body = ApiError)))]
+async fn change_channel(
     State(doors): State<Doors>,
-    Path((channel, user)): Path<(String, String)>,
+    Path(id): Path<String>,
     headers: HeaderMap,
-    body: Body<Mute>,
-) -> Answer<Muted> {
-    let app = doors.application(&headers)?;
-    let body = read(body)?;
-    if !body.muted && !doors.config.privacy.remote_unmute {
-        return Err(Refusal::RemoteUnmute.into());
-    }
-    let tracks = match body.sid {
-        Some(sid) => TrackChoice::Sid(sid),
-        None => TrackChoice::Kind(body.kind.unwrap_or(TrackKind::Audio)),
-    };
-    let (reply, answer) = oneshot::channel();
-    let command = Manage::Mute {
-        app,
-        channel: ChannelId::new(channel)?,
-        user: UserId::new(user)?,
-        tracks,
-        muted: body.muted,
-        reply,
-    };
-    let tracks = doors.ask(Command::Manage(command), answer).await??;
-    Ok(Json(Muted { tracks, muted: body.muted }))
-}
-
-/// Sends a participant out of the channel. Its token still works: let it expire, or it may come back.
-#[utoipa::path(delete, path = "/api/v1/channels/{channel}/participants/{user}", security(("app" = [])),
-    params(("channel", description = "ChannelId"), ("user", description = "UserId")), responses(
-    (status = 204), (status = 401, body = ApiError), (status = 404, body = ApiError)))]
-async fn remove(
-    State(doors): State<Doors>,
-    Path((channel, user)): Path<(String, String)>,
-    headers: HeaderMap,
+    body: Body<ChannelChange>,
 ) -> Result<StatusCode, JsonRefusal> {
     let app = doors.application(&headers)?;
+    let (metadata, channel) = (read(body)?.metadata, ChannelId::new(id)?);
     let (reply, answer) = oneshot::channel();
-    let command = Manage::Remove { app, channel: ChannelId::new(channel)?, user: UserId::new(user)?, reply };
+    let command = Manage::SetChannelMetadata { app, channel, metadata, reply };
     doors.ask(Command::Manage(command), answer).await??;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A message for participants.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Data {
+    /// The message, as text ...
+    text: Option<String>,
+    /// ... or as any bytes, in base64.
+    base64: Option<String>,
+    /// What it is about; clients pick messages by it.
+    #[serde(default)]
+    topic: String,
+    /// UserIds that it is for; everybody when nothing is said.
+    #[serde(default)]
+    users: Vec<String>,
+    /// Whether it may be lost, for what is soon out of date.
+    #[serde(default)]
+    lossy: bool,
+}
+
+/// How far a message got.
+#[derive(Debug, Serialize, ToSchema)]
+struct DataSent {
+    /// How many participants it was sent to.
+    participants: usize,
+}
+
+/// Sends a data message to participants of a channel. They get it without a sender.
+#[utoipa::path(post, path = "/api/v1/channels/{channel}/data", request_body = Data, security(("app" = [])), params(("channel", description = "ChannelId")), responses(
+    (status = 200, body = DataSent), (status = 400, body = ApiError), (status = 401, body = ApiError), (status = 404, body = ApiError), (status = 413, body = ApiError), (status = 429, body = ApiError)))]
+async fn send_data(
+    State(doors): State<Doors>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body<Data>,
+) -> Answer<DataSent> {
+    let app = doors.application(&headers)?;
+    let body = read(body)?;
+    let payload = match (body.text, body.base64) {
+        (Some(text), None) => text.into_bytes(),
+        (None, Some(base64)) => STANDARD
+            .decode(base64)
+            .map_err(|error| Refusal::Bad(format!("base64 cannot be decoded: {error}")))?,
+        _ => return Err(Refusal::Bad("give the message as either `text` or `base64`".to_string()).into()),
+    };
+    if payload.len() > MAX_DATA {
+        return Err(Refusal::TooLarge { what: "the message", limit: MAX_DATA }.into());
+    }
+    let data = DataToSend { payload, topic: body.topic, users: body.users, lossy: body.lossy };
+    let (reply, answer) = oneshot::channel();
+    let command = Manage::SendData { app, channel: ChannelId::new(id)?, data: Box::new(data), reply };
+    Ok(Json(DataSent { participants: doors.ask(Command::Manage(command), answer).await?? }))
 }
 
 /// An invitation to one channel.

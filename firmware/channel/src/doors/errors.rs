@@ -61,6 +61,10 @@ impl Refusal {
             Self::Name(_) | Self::Bad(_) | Self::NotWebSocket => StatusCode::BAD_REQUEST,
             Self::Join(JoinRefusal::Stopping) | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Join(_) => StatusCode::CONFLICT,
+            Self::Manage(
+                ManageError::OwnChannel | ManageError::UserTaken | ManageError::ChannelFull { .. },
+            ) => StatusCode::CONFLICT,
+            Self::Manage(ManageError::Change(_)) => StatusCode::BAD_REQUEST,
             Self::Manage(_) => StatusCode::NOT_FOUND,
             Self::Whip(refusal) => status_of_whip(refusal),
             Self::Fragment(FragmentError::TooMany { .. }) => StatusCode::PAYLOAD_TOO_LARGE,

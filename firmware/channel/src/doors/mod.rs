@@ -7,6 +7,8 @@ mod guests;
 mod join;
 mod join_request;
 mod pages;
+mod participants;
+mod permissions;
 mod problem;
 mod rate;
 mod socket;
@@ -72,6 +74,8 @@ impl Doors {
         let cors = CorsLayer::new().allow_origin(Any).allow_headers(Any).allow_methods([
             Method::GET,
             Method::POST,
+            Method::PUT,
+            Method::PATCH,
             Method::DELETE,
         ]);
         let header = |name: &'static str, value: &'static str| {

@@ -1,13 +1,13 @@
 //! What the doors ask of the service and what they are told.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use livekit_protocol::{
     AddTrackRequest, ClientInfo, SessionDescription, SignalRequest, SignalResponse, SyncState,
     signal_response,
 };
-use rostrum_rtc::names::{AppId, ChannelId, UserId};
-use rostrum_rtc::token::Identity;
+use rostrum_rtc::names::{AppId, ChannelId, DisplayName, UserId};
+use rostrum_rtc::token::{Grants, Identity};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use utoipa::ToSchema;
@@ -153,6 +153,20 @@ pub enum Command {
     },
 }
 
+/// A participant of a channel, by name.
+#[derive(Debug, Clone)]
+pub struct Whom {
+    /// The application.
+    pub app: AppId,
+    /// The channel.
+    pub channel: ChannelId,
+    /// Who.
+    pub user: UserId,
+}
+
+/// The answer to what the management API asks.
+pub type Reply<T> = oneshot::Sender<Result<T, ManageError>>;
+
 /// What the management API asks.
 #[derive(Debug)]
 pub enum Manage {
@@ -163,32 +177,108 @@ pub enum Manage {
         /// The answer.
         reply: oneshot::Sender<Vec<ChannelView>>,
     },
-    /// Mute or unmute tracks of a participant.
-    Mute {
+    /// Change the metadata of a channel.
+    SetChannelMetadata {
         /// The application.
         app: AppId,
         /// The channel.
         channel: ChannelId,
+        /// Its new metadata.
+        metadata: String,
+        /// Done.
+        reply: Reply<()>,
+    },
+    /// Send data to participants of a channel.
+    SendData {
+        /// The application.
+        app: AppId,
+        /// The channel.
+        channel: ChannelId,
+        /// What to send, and to whom.
+        data: Box<DataToSend>,
+        /// How many it was sent to.
+        reply: Reply<usize>,
+    },
+    /// Mute or unmute tracks of a participant.
+    Mute {
         /// Whose tracks.
-        user: UserId,
+        whom: Whom,
         /// Which.
         tracks: TrackChoice,
         /// Mute or unmute.
         muted: bool,
         /// The tracks that it was done to.
-        reply: oneshot::Sender<Result<Vec<String>, ManageError>>,
+        reply: Reply<Vec<String>>,
     },
     /// Send a participant away.
     Remove {
-        /// The application.
-        app: AppId,
-        /// The channel.
-        channel: ChannelId,
         /// Who.
-        user: UserId,
+        whom: Whom,
         /// Done.
-        reply: oneshot::Sender<Result<(), ManageError>>,
+        reply: Reply<()>,
     },
+    /// Change what a participant may do.
+    SetPermissions {
+        /// Who.
+        whom: Whom,
+        /// What it may do from now on; `room` and `room_join` stay.
+        grants: Box<Grants>,
+        /// The participant after that.
+        reply: Reply<ParticipantView>,
+    },
+    /// Change name, metadata or attributes of a participant.
+    Update {
+        /// Who.
+        whom: Whom,
+        /// What changes.
+        change: Box<ParticipantChange>,
+        /// The participant after that.
+        reply: Reply<ParticipantView>,
+    },
+    /// Show a participant in a second channel too.
+    Forward {
+        /// Who.
+        whom: Whom,
+        /// The second channel.
+        into: ChannelId,
+        /// Whether what it sends to its channel by data goes there too.
+        data: bool,
+        /// Done.
+        reply: Reply<()>,
+    },
+    /// Show it there no longer.
+    StopForward {
+        /// Who.
+        whom: Whom,
+        /// The second channel.
+        into: ChannelId,
+        /// Done.
+        reply: Reply<()>,
+    },
+}
+
+/// Data from the service.
+#[derive(Debug, Clone, Default)]
+pub struct DataToSend {
+    /// The bytes.
+    pub payload: Vec<u8>,
+    /// What it is about.
+    pub topic: String,
+    /// Whom it is for; all when empty.
+    pub users: Vec<String>,
+    /// Whether it may be lost.
+    pub lossy: bool,
+}
+
+/// What changes about a participant; `None` stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct ParticipantChange {
+    /// The name that others see.
+    pub name: Option<DisplayName>,
+    /// Free text.
+    pub metadata: Option<String>,
+    /// Attributes to set; an empty value removes one.
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// Which tracks of a participant.
@@ -213,6 +303,39 @@ pub enum ManageError {
     /// It publishes no such track.
     #[error("the participant publishes no such track")]
     NoTrack,
+    /// It is not shown in that channel.
+    #[error("the participant is not forwarded into that channel")]
+    NoForward,
+    /// The second channel is its own.
+    #[error("the participant is in that channel already; name another one to forward it into")]
+    OwnChannel,
+    /// Somebody of that name is there.
+    #[error("somebody with that UserId is in the other channel already; one of the two must leave first")]
+    UserTaken,
+    /// The second channel is full.
+    #[error("the other channel is full: it has {limit} terminals already; wait until one leaves")]
+    ChannelFull {
+        /// `limits.terminals_per_channel`.
+        limit: usize,
+    },
+    /// A change that cannot be.
+    #[error("{0}")]
+    Change(#[from] ChangeRefusal),
+}
+
+/// Why name, metadata or attributes of a participant were not changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChangeRefusal {
+    /// Too much.
+    #[error("metadata and attributes may have {limit} bytes each; shorten them")]
+    TooLarge {
+        /// How much may be.
+        limit: usize,
+    },
+    /// It is the token's.
+    #[error("the attribute `{0}` is the token's word; ask for another token")]
+    Udid(&'static str),
 }
 
 /// Sound or picture.
@@ -234,8 +357,21 @@ pub struct ChannelView {
     pub sid: String,
     /// When its first terminal came, in seconds since 1970.
     pub created_at: u64,
+    /// Free text of the application.
+    pub metadata: String,
     /// Who is in it.
     pub participants: Vec<ParticipantView>,
+    /// Who is shown in it from another channel.
+    pub forwarded: Vec<ForwardedView>,
+}
+
+/// A participant of another channel that is shown in this one.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ForwardedView {
+    /// UserId.
+    pub user: String,
+    /// The channel that it is in.
+    pub from: String,
 }
 
 /// A participant as the API shows it.
@@ -253,8 +389,33 @@ pub struct ParticipantView {
     pub joined_at: u64,
     /// Whether its media connection is up.
     pub connected: bool,
+    /// Free text.
+    pub metadata: String,
+    /// Participant attributes.
+    pub attributes: BTreeMap<String, String>,
+    /// What it may do.
+    pub permissions: PermissionView,
+    /// Other channels that it is shown in.
+    pub forwarded_into: Vec<String>,
     /// What it publishes.
     pub tracks: Vec<TrackView>,
+}
+
+/// What a participant may do, as the API shows it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct PermissionView {
+    /// May publish tracks.
+    pub can_publish: bool,
+    /// Only these sources, when not empty.
+    pub can_publish_sources: Vec<String>,
+    /// May subscribe to tracks.
+    pub can_subscribe: bool,
+    /// May send data.
+    pub can_publish_data: bool,
+    /// May change its own name, metadata and attributes.
+    pub can_update_own_metadata: bool,
+    /// Others do not see it.
+    pub hidden: bool,
 }
 
 /// A track as the API shows it.

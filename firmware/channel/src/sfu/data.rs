@@ -96,7 +96,7 @@ impl Sfu {
             return;
         }
         let destination = destination(&packet);
-        let stamped = Bytes::from(stamp(bytes, session.user().as_str(), &session.sid));
+        let stamped = Bytes::from(stamp(bytes, kind, session.user().as_str(), &session.sid));
         if kind == DataKind::Reliable {
             session.reliable.keep(Kept {
                 at: now,
@@ -105,7 +105,7 @@ impl Sfu {
                 bytes: stamped.clone(),
             });
         }
-        for other in self.others(key) {
+        for other in self.others(key).into_iter().chain(self.members_abroad(key, true)) {
             if self.is_for(other, &destination) {
                 self.send_data(now, other, kind, &stamped);
             }
@@ -152,10 +152,15 @@ impl Sfu {
     pub(super) fn resend_data(&mut self, now: Instant, key: SessionKey, states: &[DataChannelReceiveState]) {
         let mut missed = Vec::new();
         for state in states {
-            let sender = self.others(key).into_iter().filter_map(|other| self.sessions.get(other));
+            let sender = self.seen_by(key).into_iter().filter_map(|other| self.sessions.get(other));
             let Some(sender) = sender.into_iter().find(|sender| sender.sid == state.publisher_sid) else {
                 continue;
             };
+            let Some(session) = self.sessions.get(key) else { return };
+            let here = sender.channel() == session.channel();
+            if !here && !sender.forwards.iter().any(|f| f.into == *session.channel() && f.data) {
+                continue;
+            }
             for kept in sender.reliable.after(now, state.last_seq) {
                 if self.is_for(key, &kept.destination) {
                     missed.push(kept.bytes.clone());
@@ -203,15 +208,19 @@ fn destination(packet: &DataPacket) -> Destination {
     }
 }
 
-/// Writes the sender behind a message: of two values for a field the last counts (protobuf encoding, "Last
-/// One Wins"), so that nobody speaks for another, and fields unknown here pass untouched.
-fn stamp(bytes: &[u8], user: &str, sid: &str) -> Vec<u8> {
+/// Writes the sender, and on which channel it came, behind a message: of two values for a field the last counts
+/// (protobuf encoding, "Last One Wins"), so that nobody speaks for another, and fields unknown here pass
+/// untouched.
+fn stamp(bytes: &[u8], kind: DataKind, user: &str, sid: &str) -> Vec<u8> {
     let sender = DataPacket {
         participant_identity: user.to_string(),
         participant_sid: sid.to_string(),
         ..Default::default()
     };
     let mut stamped = bytes.to_vec();
+    // `DataPacket.kind`, field 1: written even where it is the default, which an encoder leaves out.
+    let lossy = data_packet::Kind::Lossy;
+    stamped.extend_from_slice(&[0x08, if kind == DataKind::Lossy { lossy as u8 } else { 0 }]);
     stamped.extend_from_slice(&sender.encode_to_vec());
     stamped
 }
@@ -232,9 +241,12 @@ mod tests {
                 ..Default::default()
             })),
             sequence: 7,
+            kind: data_packet::Kind::Lossy.into(),
             ..Default::default()
         };
-        let passed_on = DataPacket::decode(&stamp(&message.encode_to_vec(), "ann", "PA_1")[..]).unwrap();
+        let stamped = stamp(&message.encode_to_vec(), DataKind::Reliable, "ann", "PA_1");
+        let passed_on = DataPacket::decode(&stamped[..]).unwrap();
+        assert_eq!(passed_on.kind(), data_packet::Kind::Reliable, "by the channel that it came on");
         assert_eq!(
             (passed_on.participant_identity.as_str(), passed_on.participant_sid.as_str()),
             ("ann", "PA_1")

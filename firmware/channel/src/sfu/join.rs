@@ -12,6 +12,7 @@ use rostrum_rtc::token::{self, Identity};
 use tokio::sync::mpsc;
 
 use super::command::{JoinRefusal, JoinSpec, Mode, ToSocket};
+use super::cross_channel::Forward;
 use super::data::ReliableLog;
 use super::quality::QualityMeter;
 use super::resume::Departed;
@@ -44,7 +45,8 @@ impl Sfu {
     ) -> Result<SessionKey, JoinRefusal> {
         let channel_key = (spec.identity.app.clone(), spec.identity.channel.clone());
         self.check_room(&spec.identity)?;
-        self.replace_former(now, &spec.identity);
+        let forwards = self.replace_former(now, &spec.identity);
+        self.make_way(now, &channel_key, &spec.identity.user);
 
         let key = self.insert_session(now, &spec, signals);
         if !self.channels.contains_key(&channel_key) {
@@ -55,6 +57,7 @@ impl Sfu {
                 created_unix_ms,
                 sessions: Vec::new(),
                 departed: Departed::default(),
+                metadata: String::new(),
                 speakers_at: now,
             };
             self.channels.insert(channel_key.clone(), channel);
@@ -67,6 +70,10 @@ impl Sfu {
         self.send_refreshed_token(now, key);
         self.tell_others(key, None);
         self.tell_room(key);
+        for forward in forwards {
+            // Whoever took its place there in the meantime stays.
+            let _ = self.forward_into(now, key, forward.into, forward.data);
+        }
         self.start_media(now, key, spec);
         Ok(key)
     }
@@ -80,7 +87,8 @@ impl Sfu {
         let limits = &self.config.limits;
         match self.channels.get(&channel_key) {
             Some(channel) => {
-                let stay = channel.sessions.iter().filter(|key| !self.is_former(**key, identity)).count();
+                let there = channel.sessions.iter().chain(self.forwarded_into(&channel_key));
+                let stay = there.filter(|key| !self.is_former(**key, identity)).count();
                 if stay >= limits.terminals_per_channel {
                     return Err(JoinRefusal::ChannelFull { limit: limits.terminals_per_channel });
                 }
@@ -101,15 +109,21 @@ impl Sfu {
         })
     }
 
-    fn replace_former(&mut self, now: Instant, identity: &Identity) {
+    /// Ends the stay of the newcomer's former self; says where that was shown besides.
+    fn replace_former(&mut self, now: Instant, identity: &Identity) -> Vec<Forward> {
         let channel_key = (identity.app.clone(), identity.channel.clone());
         let sessions = self.channels.get(&channel_key).map(|c| c.sessions.clone()).unwrap_or_default();
         let former: Vec<SessionKey> =
             sessions.into_iter().filter(|key| self.is_former(*key, identity)).collect();
+        let mut forwards = Vec::new();
         for former in former {
+            if let Some(session) = self.sessions.get(former).filter(|s| *s.user() == identity.user) {
+                forwards.clone_from(&session.forwards);
+            }
             self.send_leave(former, DisconnectReason::DuplicateIdentity, leave_request::Action::Disconnect);
             self.remove_session(now, former, DisconnectReason::DuplicateIdentity);
         }
+        forwards
     }
 
     fn insert_session(
@@ -149,6 +163,7 @@ impl Sfu {
             joined_unix_ms,
             auto_subscribe: spec.auto_subscribe,
             tracks: Vec::new(),
+            forwards: Vec::new(),
             ended: VecDeque::new(),
             muted_from_afar: HashSet::new(),
             reliable: ReliableLog::default(),
@@ -202,6 +217,7 @@ impl Sfu {
             sid: channel.sid.clone(),
             name: session.channel().to_string(),
             max_participants: self.config.limits.terminals_per_channel as u32,
+            metadata: channel.metadata.clone(),
             creation_time: (channel.created_unix_ms / 1000) as i64,
             creation_time_ms: channel.created_unix_ms as i64,
             num_participants: count(&|s| !s.identity.grants.hidden),
@@ -254,7 +270,7 @@ impl Sfu {
         session.refresh_at = now + REFRESH_INTERVAL;
         let app_key = self.config.apps.iter().find(|app| app.id == *session.app()).map(|app| &app.key);
         if let Some(app_key) = app_key
-            && let Ok(token) = token::refresh_jwt(app_key, &session.identity, unix, REFRESH_TTL)
+            && let Ok(token) = token::refresh_jwt(app_key, &session.present_identity(), unix, REFRESH_TTL)
         {
             session.send(Message::RefreshToken(token));
         }
@@ -276,8 +292,18 @@ impl Sfu {
     }
 
     /// A participant as another one is told of it.
-    pub(super) fn info_for(&self, key: SessionKey, _viewer: SessionKey) -> Option<ParticipantInfo> {
-        self.participant_info(key)
+    pub(super) fn info_for(&self, key: SessionKey, viewer: SessionKey) -> Option<ParticipantInfo> {
+        Some(self.as_seen_by(key, viewer, &self.participant_info(key)?))
+    }
+
+    /// Those of another channel see where it comes from.
+    fn as_seen_by(&self, key: SessionKey, viewer: SessionKey, info: &ParticipantInfo) -> ParticipantInfo {
+        let mut info = info.clone();
+        let channel_of = |key: SessionKey| self.sessions.get(key).map(Session::channel);
+        if channel_of(key) != channel_of(viewer) {
+            info.kind_details.push(participant_info::KindDetail::Forwarded.into());
+        }
+        info
     }
 
     /// A participant with its tracks, as others are told.
@@ -304,8 +330,14 @@ impl Sfu {
             return;
         }
         let Some(info) = info.or_else(|| self.participant_info(key)) else { return };
-        for other in self.others(key) {
-            self.send(other, Message::Update(ParticipantUpdate { participants: vec![info.clone()] }));
+        self.tell_seers(key, &info);
+    }
+
+    /// Tells all who see a participant, whether it is hidden now or not.
+    pub(super) fn tell_seers(&mut self, key: SessionKey, info: &ParticipantInfo) {
+        for other in self.seers_of(key) {
+            let info = self.as_seen_by(key, other, info);
+            self.send(other, Message::Update(ParticipantUpdate { participants: vec![info] }));
         }
     }
 
@@ -335,9 +367,14 @@ impl Sfu {
         let info = self
             .participant_info(key)
             .map(|info| ParticipantInfo { disconnect_reason: reason.into(), ..info });
-        self.remember_departed(now, key, info.as_ref());
+        if let Some(info) = &info
+            && !self.sessions.get(key).is_none_or(|session| session.identity.grants.hidden)
+        {
+            self.note_departed(now, key, info);
+        }
         self.tell_others(key, info);
 
+        self.forget_forwards(key);
         let Some(session) = self.sessions.remove(key) else { return };
         log::info!(channel:% = session.channel(), user:% = session.user(), reason = reason.as_str_name(); "left");
         // A full queue is closed by dropping it.

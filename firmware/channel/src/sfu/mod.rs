@@ -6,6 +6,7 @@
 
 mod allocation;
 pub mod command;
+mod cross_channel;
 mod data;
 mod dynacast;
 mod feedback;
@@ -14,6 +15,7 @@ mod join;
 mod link;
 mod manage;
 mod negotiation;
+mod permissions;
 mod publish;
 mod quality;
 mod resume;
@@ -125,6 +127,7 @@ struct Channel {
     sessions: Vec<SessionKey>,
     /// Who left not long ago, for those that could not be told when it happened.
     departed: Departed,
+    metadata: String,
     speakers_at: Instant,
 }
 
@@ -135,6 +138,8 @@ pub struct Sfu {
     config: SfuConfig,
     rng: StdRng,
     channels: HashMap<ChannelKey, Channel>,
+    /// Who is shown in a channel besides its own.
+    forwarded: HashMap<ChannelKey, Vec<SessionKey>>,
     sessions: SlotMap<SessionKey, Session>,
     peers: SlotMap<PeerKey, PeerSlot>,
     tracks: SlotMap<TrackKey, Track>,
@@ -167,6 +172,7 @@ impl Sfu {
             config,
             rng,
             channels: HashMap::new(),
+            forwarded: HashMap::new(),
             sessions: SlotMap::with_key(),
             peers: SlotMap::with_key(),
             tracks: SlotMap::with_key(),
@@ -414,12 +420,17 @@ impl Sfu {
 
     /// Those whom a participant is told of and can subscribe to.
     fn seen_by(&self, key: SessionKey) -> Vec<SessionKey> {
-        self.others(key)
+        let Some(session) = self.sessions.get(key) else { return Vec::new() };
+        let mut seen = self.others(key);
+        seen.extend(self.forwarded_into(&Self::channel_key(session)));
+        seen
     }
 
     /// Those who are told of a participant and can subscribe to it.
     fn seers_of(&self, key: SessionKey) -> Vec<SessionKey> {
-        self.others(key)
+        let mut seers = self.others(key);
+        seers.extend(self.members_abroad(key, false));
+        seers
     }
 
     /// The other participants of a session's channel.

@@ -28,10 +28,11 @@ impl Sfu {
             return self.send(key, Message::TrackPublished(response));
         }
         let refusal = if !session.may_publish(request.source()) {
-            Some((
-                request_response::Reason::NotAllowed,
-                "the token does not allow publishing from this source",
-            ))
+            let why = match session.identity.grants.hidden {
+                true => "participants whom others do not see publish nothing",
+                false => "the token does not allow publishing from this source",
+            };
+            Some((request_response::Reason::NotAllowed, why))
         } else if session.tracks.len() >= self.config.limits.tracks_per_terminal {
             Some((request_response::Reason::LimitExceeded, "the terminal publishes as many tracks as it may"))
         } else if request.r#type() == TrackType::Data || !request.sid.is_empty() {

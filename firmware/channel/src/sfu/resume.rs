@@ -26,7 +26,7 @@ const MAX_DEPARTED: usize = 64;
 pub(super) struct Departed(VecDeque<(Instant, u64, ParticipantInfo)>);
 
 impl Departed {
-    fn add(&mut self, now: Instant, unix_ms: u64, info: ParticipantInfo) {
+    pub(super) fn add(&mut self, now: Instant, unix_ms: u64, info: ParticipantInfo) {
         while self.0.len() >= MAX_DEPARTED
             || self.0.front().is_some_and(|(at, ..)| now.saturating_duration_since(*at) > DEPARTED_FOR)
         {
@@ -175,18 +175,14 @@ impl Sfu {
     }
 
     /// Remembers who left, for those who have no socket to hear it on.
-    pub(super) fn remember_departed(
-        &mut self,
-        now: Instant,
-        key: SessionKey,
-        info: Option<&ParticipantInfo>,
-    ) {
+    pub(super) fn note_departed(&mut self, now: Instant, key: SessionKey, info: &ParticipantInfo) {
         let unix_ms = self.unix_ms(now);
-        let Some(session) = self.sessions.get(key).filter(|session| !session.identity.grants.hidden) else {
-            return;
-        };
-        if let (Some(channel), Some(info)) = (self.channels.get_mut(&Self::channel_key(session)), info) {
-            channel.departed.add(now, unix_ms, info.clone());
+        let Some(session) = self.sessions.get(key) else { return };
+        let elsewhere = session.forwards.iter().map(|forward| (session.app().clone(), forward.into.clone()));
+        for channel in std::iter::once(Self::channel_key(session)).chain(elsewhere) {
+            if let Some(channel) = self.channels.get_mut(&channel) {
+                channel.departed.add(now, unix_ms, info.clone());
+            }
         }
     }
 

@@ -7,11 +7,12 @@ use livekit_protocol::{
     ClientInfo, ParticipantInfo, ParticipantPermission, SignalResponse, SubscriptionPermission, TrackSource,
     participant_info, signal_response,
 };
-use rostrum_rtc::names::{AppId, ChannelId, UserId};
+use rostrum_rtc::names::{AppId, ChannelId, DisplayName, UserId};
 use rostrum_rtc::token::{Grants, Identity};
 use tokio::sync::mpsc;
 
 use super::command::{Mode, SocketNumber, ToSocket};
+use super::cross_channel::Forward;
 use super::data::ReliableLog;
 use super::quality::QualityMeter;
 use super::{PeerKey, TrackKey};
@@ -79,6 +80,8 @@ pub(super) struct Session {
     pub(super) auto_subscribe: bool,
     /// Tracks that it publishes.
     pub(super) tracks: Vec<TrackKey>,
+    /// Other channels that it is shown in.
+    pub(super) forwards: Vec<Forward>,
     /// Tracks that the service ended or muted without its doing, by sid, until it is known to know.
     pub(super) ended: VecDeque<String>,
     pub(super) muted_from_afar: HashSet<String>,
@@ -168,6 +171,16 @@ impl Session {
         }
     }
 
+    /// Who it is now: as its token said, with what changed since.
+    pub(super) fn present_identity(&self) -> Identity {
+        Identity {
+            name: DisplayName::new(self.name.clone()).ok(),
+            metadata: self.metadata.clone(),
+            attributes: self.attributes.clone(),
+            ..self.identity.clone()
+        }
+    }
+
     /// Whether the token lets it publish from a source.
     pub(super) fn may_publish(&self, source: TrackSource) -> bool {
         may_publish(&self.identity.grants, source)
@@ -178,15 +191,23 @@ impl Session {
         let permission = &self.permission;
         permission.all_participants
             || permission.track_permissions.iter().any(|allowed| {
+                // A UserId names somebody in this channel only.
+                let same_channel = other.channel() == self.channel();
                 let named = allowed.participant_sid == other.sid
-                    || allowed.participant_identity == other.user().as_str();
+                    || same_channel && allowed.participant_identity == other.user().as_str();
                 named && (allowed.all_tracks || allowed.track_sids.iter().any(|sid| sid == track_sid))
             })
     }
 
     /// The participant as others are told, without its tracks.
+    #[allow(deprecated)] // Older clients read `recorder` and `agent`, newer ones `kind`.
     pub(super) fn info(&self) -> ParticipantInfo {
         let grants = &self.identity.grants;
+        let kind = match (grants.agent, grants.recorder) {
+            (true, _) => participant_info::Kind::Agent,
+            (false, true) => participant_info::Kind::Egress,
+            (false, false) => participant_info::Kind::Standard,
+        };
         ParticipantInfo {
             sid: self.sid.clone(),
             identity: self.user().to_string(),
@@ -204,9 +225,12 @@ impl Session {
                 can_publish_sources: publish_sources(&grants.can_publish_sources),
                 hidden: grants.hidden,
                 can_update_metadata: grants.may_update_own_metadata(),
+                recorder: grants.recorder,
+                agent: grants.agent,
                 ..Default::default()
             }),
             is_publisher: !self.tracks.is_empty(),
+            kind: kind.into(),
             client_protocol: self.client.client_protocol,
             capabilities: self.client.capabilities.clone(),
             ..Default::default()
@@ -216,11 +240,7 @@ impl Session {
 
 /// Whether grants allow publishing from a source.
 pub(super) fn may_publish(grants: &Grants, source: TrackSource) -> bool {
-    let name = source.as_str_name().to_lowercase();
-    match grants.can_publish_sources.is_empty() {
-        true => grants.may_publish(),
-        false => grants.can_publish_sources.iter().any(|allowed| allowed.to_lowercase() == name),
-    }
+    grants.may_publish_source(source.as_str_name())
 }
 
 fn publish_sources(names: &[String]) -> Vec<i32> {

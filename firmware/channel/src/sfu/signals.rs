@@ -3,16 +3,11 @@
 use std::time::Instant;
 
 use livekit_protocol::{
-    DisconnectReason, Pong, RequestResponse, SignalRequest, UpdateParticipantMetadata, leave_request,
-    request_response, signal_request, signal_response::Message, simulate_scenario,
+    DisconnectReason, Pong, RequestResponse, SignalRequest, leave_request, request_response, signal_request,
+    signal_response::Message, simulate_scenario,
 };
-use rostrum_rtc::names::DisplayName;
-use rostrum_rtc::token::UDID_ATTRIBUTE;
 
 use super::{SessionKey, Sfu};
-
-/// Bytes of metadata, and of all attributes, of a participant.
-const MAX_METADATA: usize = 64 * 1024;
 
 impl Sfu {
     pub(super) fn handle_signal(&mut self, now: Instant, key: SessionKey, request: SignalRequest) {
@@ -88,7 +83,7 @@ impl Sfu {
         );
     }
 
-    fn respond(
+    pub(super) fn respond(
         &mut self,
         key: SessionKey,
         request_id: u32,
@@ -99,53 +94,6 @@ impl Sfu {
         let response =
             RequestResponse { request_id, reason: reason.into(), message: message.to_string(), request };
         self.send(key, Message::RequestResponse(response));
-    }
-
-    /// The client changes its own name, metadata or attributes.
-    fn update_metadata(&mut self, key: SessionKey, update: UpdateParticipantMetadata) {
-        use request_response::Reason;
-        let Some(session) = self.sessions.get(key) else { return };
-        let attributes_size: usize = update.attributes.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>()
-            + session.attributes.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>();
-        let refusal = if !session.identity.grants.may_update_own_metadata() {
-            Some((
-                Reason::NotAllowed,
-                "the token does not allow changing name, metadata or attributes".to_string(),
-            ))
-        } else if update.metadata.len() > MAX_METADATA || attributes_size > MAX_METADATA {
-            Some((
-                Reason::LimitExceeded,
-                format!("metadata and attributes may have {MAX_METADATA} bytes each"),
-            ))
-        } else if update.attributes.contains_key(UDID_ATTRIBUTE) {
-            Some((Reason::NotAllowed, "the udid is the token's word".to_string()))
-        } else {
-            match update.name.as_str() {
-                "" => None,
-                name => DisplayName::new(name).err().map(|error| (Reason::InvalidName, error.to_string())),
-            }
-        };
-        let request_id = update.request_id;
-        if let Some((reason, message)) = refusal {
-            let request = Some(request_response::Request::UpdateMetadata(update));
-            return self.respond(key, request_id, reason, &message, request);
-        }
-        if let Some(session) = self.sessions.get_mut(key) {
-            if !update.name.is_empty() {
-                session.name = update.name;
-            }
-            if !update.metadata.is_empty() {
-                session.metadata = update.metadata;
-            }
-            for (name, value) in update.attributes {
-                match value.is_empty() {
-                    true => session.attributes.remove(&name),
-                    false => session.attributes.insert(name, value),
-                };
-            }
-        }
-        self.tell_changed(key);
-        self.respond(key, request_id, Reason::Ok, "", None);
     }
 
     /// Scenarios with which clients test themselves.

@@ -247,7 +247,9 @@ impl Sfu {
             } else if session.declined.len() < MAX_DECLINED {
                 session.declined.insert(sid.clone());
             }
+            let allowed = session.identity.grants.may_subscribe();
             match (self.track_seen_by(key, sid), update.subscribe) {
+                (Some(track), true) if !allowed => self.refuse_subscription(key, track),
                 (Some(track), true) => self.subscribe(now, key, track),
                 (Some(track), false) => self.unsubscribe(now, key, track),
                 (None, true) => {

@@ -28,6 +28,8 @@ use crate::transport::{Certificate, PeerConfig};
 /// What Chromium offers: one section to publish with simulcast, and others.
 pub(super) const OFFER: &str = include_str!("../transport/tests/chromium_offer.sdp");
 
+mod abroad;
+mod rights;
 mod stays;
 
 pub(super) struct Service {
