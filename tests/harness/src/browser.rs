@@ -53,6 +53,50 @@ impl Browser {
         self.tell(&json!({"do": "open", "page": page, "url": url})).map(|_| ())
     }
 
+    /// Opens a page with a participant made of livekit-client under the name `page`, and joins the service at `url`
+    /// (`http://HOST:PORT`). Gives its participant sid; `options` are those of `room.js`.
+    ///
+    /// # Errors
+    /// When it cannot join.
+    pub fn join(&mut self, page: &str, url: &str, token: &str, options: Value) -> anyhow::Result<String> {
+        let command = json!({"do": "join", "page": page, "url": url, "token": token, "options": options});
+        let sid = self.tell(&command)?;
+        Ok(sid.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// What happened on a page of [`Browser::join`] since the last call.
+    ///
+    /// # Errors
+    /// When there is no such page.
+    pub fn events(&mut self, page: &str) -> anyhow::Result<Vec<Value>> {
+        let events = self.tell(&json!({"do": "events", "page": page}))?;
+        Ok(events.as_array().cloned().unwrap_or_default())
+    }
+
+    /// The next event on such a page for which `wanted` gives something, after those seen already.
+    ///
+    /// # Errors
+    /// When none comes within `timeout`; the message holds what came.
+    pub fn event<T>(
+        &mut self,
+        page: &str,
+        what: &str,
+        timeout: Duration,
+        mut wanted: impl FnMut(&Value) -> Option<T>,
+    ) -> anyhow::Result<T> {
+        let mut seen = Vec::new();
+        let found = crate::until(what, timeout, || {
+            for event in self.events(page)? {
+                if let Some(found) = wanted(&event) {
+                    return Ok(Some(found));
+                }
+                seen.push(event.to_string());
+            }
+            Ok(None)
+        });
+        found.with_context(|| format!("{page} saw {}", seen.join("\n")))
+    }
+
     /// Closes a page, as closing its tab would.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ import { chromium } from "playwright-core";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createServer } from "node:http";
 import { createInterface } from "node:readline";
 
 const options = JSON.parse(process.argv[2] ?? "{}");
@@ -39,6 +40,21 @@ const context = await chromium.launchPersistentContext(profile, {
 });
 const pages = new Map();
 
+// The page of a participant made of livekit-client, and that library as the guest's page has it.
+const library = new URL("../../../firmware/web/node_modules/livekit-client/dist/", import.meta.url);
+const files = {
+  "/room.html": ["text/html", new URL("room.html", import.meta.url)],
+  "/room.js": ["text/javascript", new URL("room.js", import.meta.url)],
+  "/livekit-client.umd.js": ["text/javascript", new URL("livekit-client.umd.js", library)],
+  "/livekit-client.e2ee.worker.js": ["text/javascript", new URL("livekit-client.e2ee.worker.js", library)],
+};
+const server = createServer((request, response) => {
+  const [type, file] = files[request.url] ?? [];
+  if (!file) return void response.writeHead(404).end();
+  response.writeHead(200, { "content-type": type }).end(readFileSync(file));
+});
+await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+
 const commands = {
   async open({ page, url, width, height }) {
     const opened = await context.newPage();
@@ -50,6 +66,14 @@ const commands = {
     const response = await opened.goto(url);
     return response?.status() ?? 0;
   },
+  // Opens the page of a participant made of livekit-client, and joins; answers with its participant sid.
+  async join({ page, url, token, options }) {
+    await commands.open({ page, url: `http://127.0.0.1:${server.address().port}/room.html` });
+    const parameters = { url, token, options };
+    return of(page).evaluate((parameters) => globalThis.rostrumRoom.connect(parameters), parameters);
+  },
+  // What happened on such a page since the last call.
+  events: ({ page }) => of(page).evaluate(() => globalThis.rostrumRoom.take()),
   async close({ page }) {
     await of(page).close();
     pages.delete(page);
@@ -87,3 +111,5 @@ for await (const line of createInterface({ input: process.stdin })) {
 }
 await context.close();
 rmSync(profile, { recursive: true, force: true });
+// Standard input and the server would keep it alive.
+process.exit(0);

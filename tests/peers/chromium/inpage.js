@@ -1,4 +1,4 @@
-// Functions that the scenarios call inside a page of Chromium; see browser.mjs.
+// Functions that the scenarios call inside a page of Chromium, the guest's or room.html; see browser.mjs.
 globalThis.rostrumTest = (() => {
   const room = () => {
     if (!globalThis.rostrum?.room) throw new Error("the page shows no meeting (is ?debug=1 in its address?)");
@@ -144,6 +144,90 @@ globalThis.rostrumTest = (() => {
     },
     // Why the meeting ended, once it has.
     disconnectReason: () => globalThis.rostrum?.disconnectReason ?? null,
+    // What this participant is told of itself and of others.
+    everybody: () =>
+      [room().localParticipant, ...room().remoteParticipants.values()].map((one) => ({
+        user: one.identity,
+        sid: one.sid,
+        name: one.name ?? "",
+        metadata: one.metadata ?? "",
+        attributes: one.attributes,
+        can_publish: one.permissions?.canPublish ?? null,
+        forwarded: (one.kindDetails ?? one.participantInfo?.kindDetails ?? []).includes(1),
+        quality: one.connectionQuality,
+        tracks: [...one.trackPublications.values()].map((publication) => ({
+          source: publication.source,
+          sid: publication.trackSid,
+          muted: publication.isMuted,
+          subscribed: publication.isSubscribed ?? true,
+        })),
+      })),
+    roomMetadata: () => room().metadata ?? "",
+    sendData: ({ text, reliable = true, topic = "t", users }) =>
+      room()
+        .localParticipant.publishData(new TextEncoder().encode(text), { reliable, topic, destinationIdentities: users })
+        .then(() => true),
+    rpc: ({ user, method, payload }) =>
+      room()
+        .localParticipant.performRpc({ destinationIdentity: user, method, payload })
+        .then((value) => ({ value }))
+        .catch((error) => ({ code: error.code, message: error.message, data: error.data ?? null })),
+    sendText: ({ text, users }) =>
+      room().localParticipant.sendText(text, { topic: "stream", destinationIdentities: users }).then(() => true),
+    // A byte stream of `length` bytes that a seed makes; answers with their SHA-256.
+    sendBytes: async ({ length, users }) => {
+      const bytes = new Uint8Array(length).map((_, index) => (index * 31 + (index >> 8)) & 255);
+      const file = new File([bytes], "bytes.bin", { type: "application/octet-stream" });
+      await room().localParticipant.sendFile(file, { topic: "stream", destinationIdentities: users });
+      const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+      return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    },
+    setAttributes: ({ attributes }) => room().localParticipant.setAttributes(attributes).then(() => true).catch(String),
+    setMetadata: ({ metadata }) => room().localParticipant.setMetadata(metadata).then(() => true).catch(String),
+    setName: ({ name }) => room().localParticipant.setName(name).then(() => true).catch(String),
+    enable: ({ source, on }) =>
+      (source === "camera" ? room().localParticipant.setCameraEnabled(on) : room().localParticipant.setMicrophoneEnabled(on))
+        .then(() => true)
+        .catch(String),
+    subscribe: ({ user, source, on }) => {
+      const publication = [...participant(user).trackPublications.values()].find((one) => one.source === source);
+      publication.setSubscribed(on);
+      return true;
+    },
+    letSubscribe: ({ all, users = [] }) => {
+      const allowed = users.map((participantIdentity) => ({ participantIdentity, allowAll: true }));
+      room().localParticipant.setTrackSubscriptionPermissions(all, allowed);
+      return true;
+    },
+    setKey: ({ key }) => globalThis.rostrum.keys.setKey(key).then(() => true),
+    // From now on, looks 20 times a second how many packets of a track have come.
+    watchPackets: ({ user, source }) => {
+      const publication = [...participant(user).trackPublications.values()].find((one) => one.source === source);
+      const samples = [];
+      globalThis.packetSamples = { samples, user, source };
+      globalThis.packetTimer = setInterval(async () => {
+        const report = await publication.track?.getRTCStatsReport();
+        const inbound = [...(report?.values() ?? [])].find((one) => one.type === "inbound-rtp");
+        if (inbound) samples.push([performance.now(), inbound.packetsReceived]);
+      }, 50);
+      return true;
+    },
+    // The longest time since then in which next to nothing came, in milliseconds, and how many packets came a second.
+    // A page that was not run for a while finds the packets of that time all the same.
+    packetGap: () => {
+      const { samples } = globalThis.packetSamples;
+      clearInterval(globalThis.packetTimer);
+      const [first, last] = [samples[0], samples[samples.length - 1]];
+      const rate = (last[1] - first[1]) / (last[0] - first[0]);
+      let [gap, silent, longest] = [0, 0, 0];
+      for (let i = 1; i < samples.length; i += 1) {
+        const [time, packets] = [samples[i][0] - samples[i - 1][0], samples[i][1] - samples[i - 1][1]];
+        silent = packets === 0 ? silent + time : Math.max(0, time - packets / rate);
+        longest = Math.max(longest, silent);
+        gap = longest;
+      }
+      return { gap_ms: gap, rate: rate * 1000, seconds: (last[0] - first[0]) / 1000 };
+    },
     stats: async ({ user, source = "camera" }) => {
       const publication = [...participant(user).trackPublications.values()].find((one) => one.source === source);
       const report = await publication.track.getRTCStatsReport();

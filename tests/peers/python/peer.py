@@ -5,11 +5,18 @@ It subscribes to everything and prints {"event": "frame"} for each picture (with
 {"do": "sound", "user": "room", "seconds": 2}   answers {"event": "sound", "file": FILE, "start_us": ...}
 {"do": "send", "text": "hello", "topic": "t"}   sends data to everybody
 {"do": "mute", "muted": true}                   mutes its own microphone
+{"do": "rpc", "user": "ann", "method": "echo", "payload": "x"}   answers {"event": "rpc", "value": ...} or its "code"
+{"do": "text", "text": "x", "users": []}        sends a text stream; "bytes" with "length" a byte stream
+{"do": "set", "name": ..., "metadata": ..., "attributes": {...}}   changes what others are told of it
+{"do": "let_subscribe", "all": false, "users": ["ann"]}          says who may subscribe to its tracks
+{"do": "everybody"}                             answers {"event": "everybody"} with what it is told of all
 {"do": "quit"}
+It answers RPC methods `echo`, `length` and `fail` (with code 1234), and prints streams of topic `stream`.
 """
 
 import argparse
 import asyncio
+import hashlib
 import json
 import os
 import sys
@@ -46,6 +53,7 @@ def arguments():
     parser.add_argument("--codec", default="h264", choices=["h264", "vp8"])
     parser.add_argument("--bitrate", type=int, default=0, help="bits a second of the highest layer")
     parser.add_argument("--audio", help="WAV file (mono, 48 kHz, 16 bits) to publish in a loop")
+    parser.add_argument("--key", help="encrypt and decrypt all media with this")
     parser.add_argument("--quiet-frames", action="store_true", help="print only every 15th frame")
     return parser.parse_args()
 
@@ -152,6 +160,131 @@ async def publish_audio(room, options):
     return asyncio.create_task(run()), track
 
 
+def hear_of_others(room) -> None:
+    """Prints what others do."""
+    on = room.on
+    on("participant_connected", lambda who: say("came", user=who.identity, sid=who.sid))
+    on("participant_disconnected", lambda who: say("went", user=who.identity))
+    on("track_unsubscribed", lambda track, publication, who: say("track_gone", user=who.identity, source=int(publication.source)))
+    on("track_muted", lambda who, publication: say("muted", user=who.identity, source=int(publication.source)))
+    on("track_unmuted", lambda who, publication: say("unmuted", user=who.identity, source=int(publication.source)))
+    on("local_track_unpublished", lambda publication: say("unpublished", sid=publication.sid))
+    on("active_speakers_changed", lambda who: say("speakers", users=[one.identity for one in who]))
+    on("connection_quality_changed", lambda who, quality: say("quality", user=who.identity, quality=int(quality)))
+    on("room_metadata_changed", lambda old, new: say("room_metadata", metadata=new))
+    on("participant_metadata_changed", lambda who, old, new: say("metadata", user=who.identity, metadata=new))
+    on("participant_name_changed", lambda who, old, new: say("name", user=who.identity, name=new))
+    on("participant_attributes_changed", lambda changed, who: say("attributes", user=who.identity, changed=dict(changed)))
+    on("participant_permissions_changed", lambda who, permission: say("permissions", user=who.identity, can_publish=permission.can_publish))
+    on("disconnected", lambda reason: say("disconnected", reason=int(reason)))
+    on("reconnecting", lambda: say("reconnecting"))
+    on("reconnected", lambda: say("reconnected", sid=room.local_participant.sid))
+    on("token_refreshed", lambda: say("token_refreshed"))
+
+    def data(packet):
+        user = packet.participant.identity if packet.participant else None
+        text = bytes(packet.data).decode(errors="replace")
+        say("data", user=user, topic=packet.topic, text=text, lossy=packet.kind == rtc.DataPacketKind.KIND_LOSSY)
+
+    on("data_received", data)
+
+    async def take(kind, reader, user):
+        content = await reader.read_all() if kind == "text" else b"".join([piece async for piece in reader])
+        data = content.encode() if kind == "text" else content
+        digest = hashlib.sha256(data).hexdigest()
+        say("stream", user=user, kind=kind, length=len(data), sha256=digest, text=content[:100] if kind == "text" else None)
+
+    def stream(kind):
+        return lambda reader, user: tasks_of_streams.append(asyncio.create_task(take(kind, reader, user)))
+
+    room.register_text_stream_handler("stream", stream("text"))
+    room.register_byte_stream_handler("stream", stream("byte"))
+
+
+# Tasks that nobody holds are collected before they are done.
+tasks_of_streams = []
+
+
+def answer_calls(room) -> None:
+    """Registers the RPC methods."""
+
+    async def fail(call):
+        raise rtc.RpcError(1234, "not today", "because")
+
+    async def echo(call):
+        return call.payload
+
+    async def length(call):
+        return str(len(call.payload))
+
+    for name, method in {"echo": echo, "length": length, "fail": fail}.items():
+        room.local_participant.register_rpc_method(name, method)
+
+
+async def call(room, command) -> None:
+    try:
+        value = await room.local_participant.perform_rpc(
+            destination_identity=command["user"], method=command["method"], payload=command["payload"]
+        )
+        say("rpc", value=value)
+    except rtc.RpcError as error:
+        say("rpc", code=error.code, message=error.message, data=error.data)
+
+
+async def act(room, command) -> bool:
+    """Does what is about data and about what others are told; `False` when the command is another one."""
+    me = room.local_participant
+    what = command["do"]
+    if what == "send":
+        users = command.get("users", [])
+        reliable = not command.get("lossy", False)
+        await me.publish_data(command["text"], topic=command.get("topic", "t"), reliable=reliable, destination_identities=users)
+    elif what == "rpc":
+        await call(room, command)
+    elif what == "text":
+        await me.send_text(command["text"], topic="stream", destination_identities=command.get("users"))
+        say("sent", sha256=hashlib.sha256(command["text"].encode()).hexdigest())
+    elif what == "bytes":
+        data = bytes((index * 31 + (index >> 8)) & 255 for index in range(command["length"]))
+        writer = await me.stream_bytes("bytes.bin", total_size=len(data), topic="stream", destination_identities=command.get("users"))
+        await writer.write(data)
+        await writer.aclose()
+        say("sent", sha256=hashlib.sha256(data).hexdigest())
+    elif what == "set":
+        try:
+            if "name" in command:
+                await me.set_name(command["name"])
+            if "metadata" in command:
+                await me.set_metadata(command["metadata"])
+            if "attributes" in command:
+                await me.set_attributes(command["attributes"])
+            say("set", ok=True)
+        except Exception as error:
+            say("set", ok=False, message=str(error))
+    elif what == "let_subscribe":
+        allowed = [rtc.ParticipantTrackPermission(participant_identity=user, allow_all=True) for user in command.get("users", [])]
+        me.set_track_subscription_permissions(allow_all_participants=command["all"], participant_permissions=allowed)
+    elif what == "everybody":
+        everybody = [me, *room.remote_participants.values()]
+        tell = lambda one: {
+            "user": one.identity,
+            "sid": one.sid,
+            "name": one.name,
+            "metadata": one.metadata,
+            "attributes": dict(one.attributes),
+            "tracks": [publication.sid for publication in one.track_publications.values()],
+        }
+        say("everybody", all=[tell(one) for one in everybody])
+    else:
+        return False
+    return True
+
+
+def encryption(key: str):
+    options = rtc.KeyProviderOptions(shared_key=key.encode())
+    return rtc.E2EEOptions(key_provider_options=options)
+
+
 async def main() -> None:
     options = arguments()
     ears, tasks, room = Ears(), [], rtc.Room()
@@ -164,15 +297,7 @@ async def main() -> None:
         )
         tasks.append(asyncio.create_task(work))
 
-    room.on("participant_connected", lambda who: say("came", user=who.identity))
-    room.on("participant_disconnected", lambda who: say("went", user=who.identity))
-    room.on("track_muted", lambda who, publication: say("muted", user=who.identity, source=int(publication.source)))
-    room.on("track_unmuted", lambda who, publication: say("unmuted", user=who.identity, source=int(publication.source)))
-    room.on("active_speakers_changed", lambda who: say("speakers", users=[one.identity for one in who]))
-    room.on("data_received", lambda packet: say("data", topic=packet.topic, text=bytes(packet.data).decode(errors="replace")))
-    room.on("disconnected", lambda reason: say("disconnected", reason=int(reason)))
-    room.on("reconnecting", lambda: say("reconnecting"))
-    room.on("reconnected", lambda: say("reconnected"))
+    hear_of_others(room)
 
     say("connecting")
     await room.connect(
@@ -182,9 +307,11 @@ async def main() -> None:
             auto_subscribe=not options.no_subscribe,
             single_peer_connection=not options.two_connections,
             dynacast=True,
+            encryption=encryption(options.key) if options.key else None,
         ),
     )
-    say("connected", user=room.local_participant.identity)
+    answer_calls(room)
+    say("connected", user=room.local_participant.identity, sid=room.local_participant.sid)
     microphone = None
     if options.video:
         tasks.append(await publish_video(room, options))
@@ -208,10 +335,10 @@ async def main() -> None:
             with os.fdopen(handle, "wb") as file:
                 file.write(samples.astype("<f4").tobytes())
             say("sound", file=name, start_us=start_us)
-        elif command["do"] == "send":
-            await room.local_participant.publish_data(command["text"], topic=command["topic"])
         elif command["do"] == "mute" and microphone:
             microphone.mute() if command["muted"] else microphone.unmute()
+        else:
+            await act(room, command)
     for task in tasks:
         task.cancel()
     await room.disconnect()
