@@ -6,7 +6,7 @@ It subscribes to everything and prints {"event": "frame"} for each picture (with
 {"do": "send", "text": "hello", "topic": "t"}   sends data to everybody
 {"do": "mute", "muted": true}                   mutes its own microphone
 {"do": "rpc", "user": "ann", "method": "echo", "payload": "x"}   answers {"event": "rpc", "value": ...} or its "code"
-{"do": "text", "text": "x", "users": []}        sends a text stream; "bytes" with "length" a byte stream
+{"do": "text", "text": "x", "users": []}        sends a text stream, or one of "length" letters; "bytes" a byte stream
 {"do": "set", "name": ..., "metadata": ..., "attributes": {...}}   changes what others are told of it
 {"do": "let_subscribe", "all": false, "users": ["ann"]}          says who may subscribe to its tracks
 {"do": "everybody"}                             answers {"event": "everybody"} with what it is told of all
@@ -242,8 +242,9 @@ async def act(room, command) -> bool:
     elif what == "rpc":
         await call(room, command)
     elif what == "text":
-        await me.send_text(command["text"], topic="stream", destination_identities=command.get("users"))
-        say("sent", sha256=hashlib.sha256(command["text"].encode()).hexdigest())
+        text = command.get("text", "ä" * command.get("length", 0))
+        await me.send_text(text, topic="stream", destination_identities=command.get("users"))
+        say("sent", sha256=hashlib.sha256(text.encode()).hexdigest())
     elif what == "bytes":
         data = bytes((index * 31 + (index >> 8)) & 255 for index in range(command["length"]))
         writer = await me.stream_bytes("bytes.bin", total_size=len(data), topic="stream", destination_identities=command.get("users"))

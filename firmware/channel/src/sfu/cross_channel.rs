@@ -64,6 +64,7 @@ impl Sfu {
             if let Some(info) = self.info_for(key, member) {
                 self.send(member, Message::Update(ParticipantUpdate { participants: vec![info] }));
             }
+            self.tell_levels(member, &[key]);
             self.subscribe_to_all(now, member);
         }
         Ok(())

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use livekit_protocol::{
-    DataChannelReceiveState, DataPacket, RequestResponse, UserPacket, data_packet, request_response,
-    signal_response::Message,
+    DataChannelReceiveState, DataPacket, RequestResponse, UserPacket, data_packet, data_packet::Kind,
+    request_response, signal_response::Message,
 };
 use prost::Message as _;
 
@@ -133,7 +133,10 @@ impl Sfu {
         message: UserPacket,
         users: &[String],
     ) -> usize {
+        let kind_value = if kind == DataKind::Lossy { Kind::Lossy } else { Kind::Reliable };
+        #[allow(deprecated)] // Clients read it all the same.
         let packet = DataPacket {
+            kind: kind_value.into(),
             destination_identities: users.to_vec(),
             value: Some(data_packet::Value::User(message)),
             ..Default::default()
@@ -219,8 +222,8 @@ fn stamp(bytes: &[u8], kind: DataKind, user: &str, sid: &str) -> Vec<u8> {
     };
     let mut stamped = bytes.to_vec();
     // `DataPacket.kind`, field 1: written even where it is the default, which an encoder leaves out.
-    let lossy = data_packet::Kind::Lossy;
-    stamped.extend_from_slice(&[0x08, if kind == DataKind::Lossy { lossy as u8 } else { 0 }]);
+    let kind = if kind == DataKind::Lossy { Kind::Lossy } else { Kind::Reliable };
+    stamped.extend_from_slice(&[0x08, kind as u8]);
     stamped.extend_from_slice(&sender.encode_to_vec());
     stamped
 }

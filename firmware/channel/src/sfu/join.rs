@@ -26,12 +26,16 @@ const PING_TIMEOUT_S: i32 = 15;
 const REFRESH_TTL: Duration = Duration::from_secs(10 * 60);
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5 * 60);
 
+/// The version of LiveKit's server that clients are told: they switch features by it, and before this one they
+/// refuse to call methods of each other.
+const LIVEKIT_VERSION: &str = "1.8.0";
+
 /// What the service says of itself.
 pub(super) fn server_info() -> ServerInfo {
     ServerInfo {
-        version: env!("CARGO_PKG_VERSION").to_string(),
+        version: LIVEKIT_VERSION.to_string(),
         protocol: PROTOCOL_VERSION,
-        node_id: "channeld".to_string(),
+        node_id: concat!("channeld-", env!("CARGO_PKG_VERSION")).to_string(),
         ..Default::default()
     }
 }
@@ -68,6 +72,8 @@ impl Sfu {
         log::info!(channel:% = channel_key.1, user:% = spec.identity.user; "joined");
         self.send_join(now, key);
         self.send_refreshed_token(now, key);
+        let heard = self.heard_by(key);
+        self.tell_levels(key, &heard);
         self.tell_others(key, None);
         self.tell_room(key);
         for forward in forwards {
@@ -241,7 +247,7 @@ impl Sfu {
                 .filter(visible)
                 .filter_map(|other| self.info_for(other, key))
                 .collect(),
-            server_version: env!("CARGO_PKG_VERSION").to_string(),
+            server_version: LIVEKIT_VERSION.to_string(),
             subscriber_primary: dual && session.identity.grants.may_subscribe(),
             fast_publish: session.identity.grants.may_publish(),
             ping_interval: PING_INTERVAL_S,

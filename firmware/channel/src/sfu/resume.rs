@@ -5,10 +5,9 @@ use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use livekit_protocol::{
-    ConnectionQualityInfo, ConnectionQualityUpdate, DisconnectReason, MuteTrackRequest, ParticipantInfo,
-    ParticipantUpdate, ReconnectResponse, RoomUpdate, SpeakersChanged, StreamState, SyncState,
-    TrackUnpublishedResponse, UpdateSubscription, UpdateTrackSettings, leave_request, signal_response,
-    signal_response::Message,
+    DisconnectReason, MuteTrackRequest, ParticipantInfo, ParticipantUpdate, ReconnectResponse, RoomUpdate,
+    StreamState, SyncState, TrackUnpublishedResponse, UpdateSubscription, UpdateTrackSettings, leave_request,
+    signal_response, signal_response::Message,
 };
 use tokio::sync::mpsc;
 
@@ -129,11 +128,7 @@ impl Sfu {
             self.send(key, Message::RoomUpdate(RoomUpdate { room: Some(room) }));
         }
         let heard = self.heard_by(key);
-        let speakers = heard.iter().filter_map(|other| self.speaker_info(*other)).collect();
-        self.send(key, Message::SpeakersChanged(SpeakersChanged { speakers }));
-        let updates: Vec<ConnectionQualityInfo> =
-            heard.iter().filter_map(|other| self.quality_info(*other)).collect();
-        self.send(key, Message::ConnectionQuality(ConnectionQualityUpdate { updates }));
+        self.tell_levels(key, &heard);
         let flows =
             |track: &super::Track| track.down.iter().any(|down| down.session == key && down.told_active);
         let flowing: Vec<TrackKey> =
@@ -168,7 +163,7 @@ impl Sfu {
     }
 
     /// Those whom a participant is told of: itself and everybody whom it sees.
-    fn heard_by(&self, key: SessionKey) -> Vec<SessionKey> {
+    pub(super) fn heard_by(&self, key: SessionKey) -> Vec<SessionKey> {
         let visible =
             |other: &SessionKey| self.sessions.get(*other).is_some_and(|s| !s.identity.grants.hidden);
         std::iter::once(key).chain(self.seen_by(key).into_iter().filter(visible)).collect()

@@ -141,6 +141,21 @@ impl Sfu {
         })
     }
 
+    /// Tells a participant who of `others` speaks and how good their connections are: changes are told as they
+    /// come, and this is for those who were not there then.
+    pub(super) fn tell_levels(&mut self, key: SessionKey, others: &[SessionKey]) {
+        let speakers: Vec<SpeakerInfo> =
+            others.iter().filter_map(|other| self.speaker_info(*other)).collect();
+        let updates: Vec<ConnectionQualityInfo> =
+            others.iter().filter_map(|other| self.quality_info(*other)).collect();
+        if !speakers.is_empty() {
+            self.send(key, Message::SpeakersChanged(SpeakersChanged { speakers }));
+        }
+        if !updates.is_empty() {
+            self.send(key, Message::ConnectionQuality(ConnectionQualityUpdate { updates }));
+        }
+    }
+
     /// Tells something about a participant to itself and to those who see it.
     fn tell(&mut self, key: SessionKey, message: &Message) {
         self.send(key, message.clone());
