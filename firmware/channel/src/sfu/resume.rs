@@ -129,12 +129,8 @@ impl Sfu {
         }
         let heard = self.heard_by(key);
         self.tell_levels(key, &heard);
-        let flows =
-            |track: &super::Track| track.down.iter().any(|down| down.session == key && down.told_active);
-        let flowing: Vec<TrackKey> =
-            self.tracks.iter().filter(|(_, track)| flows(track)).map(|(track, _)| track).collect();
-        for track in flowing {
-            self.tell_stream_state(key, track, StreamState::Active);
+        for (track, state) in self.stream_states(key) {
+            self.tell_stream_state(key, track, state);
         }
         let Some(session) = self.sessions.get_mut(key) else { return };
         let (own, muted) = (session.tracks.clone(), session.muted_from_afar.clone());
@@ -146,6 +142,18 @@ impl Sfu {
             self.tell_watched_layers(track);
         }
         self.subscribe_to_all(now, key);
+    }
+
+    /// The pictures that a participant subscribes to: which flow, and which its link has no room for.
+    fn stream_states(&self, key: SessionKey) -> Vec<(TrackKey, StreamState)> {
+        let state = |track: &super::Track| {
+            let down = track.down.iter().find(|down| down.session == key && down.live && !down.disabled)?;
+            match down.told_active {
+                true => Some(StreamState::Active),
+                false => (track.is_video() && !track.info.muted).then_some(StreamState::Paused),
+            }
+        };
+        self.tracks.iter().filter_map(|(key, track)| Some((key, state(track)?))).collect()
     }
 
     /// Tells a participant of everybody whom it sees, itself included, and of those who left lately.
