@@ -2,6 +2,8 @@
 
 pub mod bench;
 pub mod demo;
+pub mod go;
+pub mod livekit;
 pub mod paths;
 pub mod process;
 pub mod room;

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, bail};
 
 use crate::{
-    paths,
+    go, paths,
     process::{run, say},
 };
 
@@ -57,13 +57,16 @@ pub fn to_test() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// All of it, and the pages.
+/// All of it, the pages, and the peers that are built.
 ///
 /// # Errors
 /// As [`to_build`].
 pub fn everything() -> anyhow::Result<()> {
     to_test()?;
-    pages()
+    pages()?;
+    simulcast_clip()?;
+    go::livekit_server()?;
+    Ok(())
 }
 
 fn apt(packages: &[(&str, &str)]) -> anyhow::Result<()> {
@@ -117,7 +120,7 @@ pub fn is_root() -> bool {
 fn npm(dir: &Path, what: &str) -> anyhow::Result<()> {
     let lock = fs::read(dir.join("package-lock.json")).with_context(|| format!("no lock file in {dir:?}"))?;
     once(&dir.join("node_modules/.rostrum-lock"), &lock, || {
-        require("node", "Node.js 20 or newer")?;
+        require("node", "--version", "Node.js 20 or newer")?;
         let mut command = Command::new("npm");
         command
             .args(["ci", "--no-audit", "--no-fund"])
@@ -174,7 +177,7 @@ pub fn venv_dir() -> PathBuf {
 fn venv() -> anyhow::Result<()> {
     let dir = venv_dir();
     once(&dir.join("complete"), b"1", || {
-        require("python3", "Python 3.11 or newer")?;
+        require("python3", "--version", "Python 3.11 or newer")?;
         if dir.exists() {
             fs::remove_dir_all(&dir)?; // an installation that was interrupted
         }
@@ -249,8 +252,49 @@ pub fn film() -> anyhow::Result<PathBuf> {
     Ok(film)
 }
 
+/// A test picture in motion as H.264 in the sizes and rates of a simulcast camera, low to high, ten seconds at 30 Hz
+/// each, with a key frame only at the start.
+///
+/// # Errors
+/// When ffmpeg fails.
+pub fn simulcast_clip() -> anyhow::Result<[PathBuf; 3]> {
+    let dir = paths::cache().join("simulcast-1");
+    let layers = [("low", "320x180", 150), ("mid", "640x360", 500), ("high", "1280x720", 1700)];
+    once(&dir.join("complete"), b"1", || {
+        fs::create_dir_all(&dir)?;
+        for (name, size, kilobits) in layers {
+            let picture = format!("testsrc2=size={size}:rate=30,noise=alls=8:allf=t");
+            let (rate, buffer) = (format!("{kilobits}k"), format!("{}k", kilobits / 2));
+            run(
+                &format!("ffmpeg: encoding a test picture, {size} at {kilobits} kbit/s"),
+                Command::new("ffmpeg")
+                    .args(["-v", "error", "-y", "-f", "lavfi", "-i", &picture, "-t", "10", "-c:v", "libx264"])
+                    .args([
+                        "-profile:v",
+                        "baseline",
+                        "-preset",
+                        "fast",
+                        "-tune",
+                        "zerolatency",
+                        "-threads",
+                        "1",
+                    ])
+                    .args(["-pix_fmt", "yuv420p", "-g", "300", "-sc_threshold", "0"])
+                    .args(["-b:v", &rate, "-maxrate", &rate, "-bufsize", &buffer, "-f", "h264"])
+                    .arg(dir.join(name).with_extension("h264")),
+            )?;
+        }
+        Ok(())
+    })?;
+    Ok(layers.map(|(name, ..)| dir.join(name).with_extension("h264")))
+}
+
 /// Does `work` unless the file `stamp` already holds `content`.
-fn once(stamp: &Path, content: &[u8], work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+pub(crate) fn once(
+    stamp: &Path,
+    content: &[u8],
+    work: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let content = format!("{:016x}\n", fnv1a(content));
     if fs::read_to_string(stamp).is_ok_and(|done| done == content) {
         return Ok(());
@@ -266,8 +310,9 @@ fn fnv1a(bytes: &[u8]) -> u64 {
     })
 }
 
-fn require(program: &str, what: &str) -> anyhow::Result<()> {
-    let found = Command::new(program).arg("--version").stdout(Stdio::null()).status();
+/// Says what to install when `program`, asked for its version, does not even start.
+pub(crate) fn require(program: &str, version: &str, what: &str) -> anyhow::Result<()> {
+    let found = Command::new(program).arg(version).stdout(Stdio::null()).status();
     if found.is_err() {
         bail!("{program} is missing; install {what} and run this again");
     }
