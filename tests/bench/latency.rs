@@ -15,7 +15,10 @@ use rostrum_hal::{
 };
 use rostrum_tests::{Lab, Python, lab, lab::CHANNEL, sound};
 
-use crate::figures::{Figures, percentile};
+use crate::{
+    figures::{Figures, percentile},
+    meter::{cpu_seconds, rss_mb},
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Time for encoders and estimates to settle before anything counts.
@@ -148,21 +151,4 @@ pub(crate) fn peer_frames(dir: &Path) -> anyhow::Result<PathBuf> {
     })?;
     out.flush()?;
     Ok(file)
-}
-
-/// Resident memory of a process, in megabytes of 10^6 bytes.
-fn rss_mb(pid: u32) -> anyhow::Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0 / 1e6)
-}
-
-/// CPU time that a process has used.
-fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // Fields after the name, which may hold anything: utime and stime are the 14th and 15th of all (proc(5)).
-    let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = fields.get(11).context("no utime")?.parse::<f64>()?
-        + fields.get(12).context("no stime")?.parse::<f64>()?;
-    Ok(ticks / 100.0)
 }

@@ -4,20 +4,23 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use crate::{paths, process::run as run_step, setup};
+use crate::{go, paths, process::run as run_step, setup};
 
 /// What `cargo xtask bench` takes.
 #[derive(clap::Args)]
 pub struct Options {
-    /// `join`: button to first frame, and connect to first frame. `latency`: camera to picture, voice to ear,
-    /// memory and CPU.
+    /// `forward`: CPU, memory, join time, loss and delay of the service under load, beside LiveKit's server. `join`:
+    /// button to first frame, and connect to first frame. `latency`: camera to picture, voice to ear, memory and CPU.
     name: String,
-    /// Seconds (latency) or rounds (join) to measure.
+    /// Seconds (forward: for each load; latency) or rounds (join) to measure.
     #[arg(long)]
     length: Option<u32>,
+    /// Pictures and sound packets a second of `forward`, as a share of 30 and 50.
+    #[arg(long, default_value_t = 1.0)]
+    scale: f64,
 }
 
-const BENCHES: &[&str] = &["join", "latency"];
+const BENCHES: &[&str] = &["forward", "join", "latency"];
 
 /// Builds in release, measures, and ends with one line of JSON.
 ///
@@ -29,6 +32,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     }
     setup::to_test()?;
     setup::pages()?;
+    if options.name == "forward" {
+        go::livekit_server()?;
+        setup::simulcast_clip()?;
+    }
     setup::build("release")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     run_step(
@@ -38,10 +45,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             .current_dir(paths::root()),
     )?;
     let mut bench = Command::new(paths::program("release", "bench"));
-    bench.arg(&options.name);
-    if let Some(length) = options.length {
-        bench.arg(length.to_string());
-    }
+    let length = options.length.map_or_else(|| "default".to_owned(), |length| length.to_string());
+    bench.args([options.name.as_str(), &length, &options.scale.to_string()]);
     let status = bench.status().context("cannot start the bench")?;
     anyhow::ensure!(status.success(), "the bench ended with {status}");
     Ok(())
