@@ -1,8 +1,9 @@
 //! The process's self-signed DTLS certificate.
 
 use super::error::CertificateError;
+use rostrum_rtc::dtls::fingerprint;
 use rtc::{
-    crypto::{self, HashAlgorithm, RTCCryptoProvider, SignatureScheme},
+    crypto::{self, RTCCryptoProvider, SignatureScheme},
     peer_connection::certificate::{CertificateParams, RTCCertificate},
 };
 use std::{fmt, sync::Arc};
@@ -30,8 +31,7 @@ impl Certificate {
         let dtls = certificate.dtls_certificate;
         let der =
             dtls.certificate.first().ok_or_else(|| CertificateError("no certificate came out".into()))?;
-        let fingerprint =
-            fingerprint(provider.as_ref(), der).ok_or_else(|| CertificateError("no SHA-256".into()))?;
+        let fingerprint = fingerprint(provider.as_ref(), der).map_err(|e| CertificateError(e.to_string()))?;
         Ok(Certificate { provider, dtls, fingerprint })
     }
 
@@ -45,10 +45,4 @@ impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Certificate").field("fingerprint", &self.fingerprint).finish_non_exhaustive()
     }
-}
-
-/// SHA-256 of a certificate in DER, as upper-case hex with colons.
-pub(super) fn fingerprint(provider: &dyn RTCCryptoProvider, der: &[u8]) -> Option<String> {
-    let hash = provider.crypto().hash(HashAlgorithm::Sha256, der).ok()?;
-    Some(hash.iter().map(|b| format!("{b:02X}")).collect::<Vec<_>>().join(":"))
 }

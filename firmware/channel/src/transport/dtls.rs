@@ -1,34 +1,16 @@
-//! The DTLS association of one connection (RFC 5763, RFC 6347).
+//! The DTLS association of one connection (RFC 5763): `rtc`'s, with our certificate and keys for our SRTP.
 
 use super::{
     Certificate,
-    certificate::fingerprint,
-    srtp::{PROFILES, Srtp, protection_profile},
+    srtp::{PROFILES, Srtp},
 };
 use bytes::BytesMut;
-use rtc::{
-    crypto::RTCCryptoProvider,
-    dtls::{
-        config::{
-            ClientAuthType, ConfigBuilder, ExtendedMasterSecretType, HandshakeConfig, VerifyPeerCertificateFn,
-        },
-        endpoint::{Endpoint, EndpointEvent},
-    },
-    shared::{TransportProtocol, error::Error},
-    srtp::config::{Config, LABEL_EXTRACTOR_DTLS_SRTP},
-};
+use rostrum_rtc::dtls::{Association, Failure, Output, Setup};
+use rtc::{crypto::RTCCryptoProvider, shared::error::Error};
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
-
-/// The association moves between addresses with ICE, so the library is told a constant one.
-const TUNNEL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
-/// First retransmission of a flight. A lost flight costs that much of the join; the library tries 7 times.
-const FLIGHT_INTERVAL: Duration = Duration::from_millis(500);
-/// More datagrams than this do not make a handshake.
-const MAX_HANDSHAKE_DATAGRAMS: usize = 256;
 
 /// Which end opens the handshake (RFC 8842 §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,44 +37,28 @@ pub(super) enum DtlsOutput {
 pub(super) struct Dtls {
     provider: Arc<dyn RTCCryptoProvider>,
     role: Role,
-    /// What we connect with, until we did.
-    client_config: Option<Arc<HandshakeConfig>>,
-    endpoint: Endpoint,
-    connected: bool,
-    ended: bool,
-    datagrams: usize,
+    association: Association,
 }
 
 impl Dtls {
-    /// An association with the holder of one of the certificates whose SHA-256 are given in upper case.
+    /// An association with the holder of one of the certificates whose SHA-256 are given; a handshake may take
+    /// as long as `patience`.
     pub(super) fn new(
         certificate: &Certificate,
         fingerprints: Vec<String>,
         role: Role,
+        patience: Duration,
     ) -> Result<Dtls, Error> {
         let provider = certificate.provider.clone();
-        let config = Arc::new(
-            ConfigBuilder::default()
-                .with_crypto_provider(provider.clone())
-                .with_certificates(vec![certificate.dtls.clone()])
-                .with_srtp_protection_profiles(PROFILES.to_vec())
-                .with_client_auth(ClientAuthType::RequireAnyClientCert)
-                .with_insecure_skip_verify(true)
-                .with_verify_peer_certificate(Some(verifier(provider.clone(), fingerprints)))
-                .with_extended_master_secret(ExtendedMasterSecretType::Require)
-                .with_flight_interval(FLIGHT_INTERVAL)
-                .build(role == Role::Client, None)?,
-        );
-        let server_config = (role == Role::Server).then(|| config.clone());
-        Ok(Dtls {
-            provider,
-            role,
-            client_config: (role == Role::Client).then_some(config),
-            endpoint: Endpoint::new(TUNNEL, TransportProtocol::UDP, server_config),
-            connected: false,
-            ended: false,
-            datagrams: 0,
-        })
+        let association = Association::new(Setup {
+            provider: provider.clone(),
+            certificate: certificate.dtls.clone(),
+            fingerprints,
+            profiles: PROFILES.to_vec(),
+            client: role == Role::Client,
+            patience,
+        })?;
+        Ok(Dtls { provider, role, association })
     }
 
     pub(super) fn role(&self) -> Role {
@@ -100,137 +66,63 @@ impl Dtls {
     }
 
     pub(super) fn is_connected(&self) -> bool {
-        self.connected && !self.ended
+        self.association.is_connected()
     }
 
     /// ICE has a pair: sends the ClientHello when that is ours to do.
     pub(super) fn path_is_up(&mut self, now: Instant) {
-        if let Some(config) = self.client_config.take()
-            && let Err(error) = self.endpoint.connect(now, TUNNEL, config, None)
-        {
-            log::warn!(error:% = error; "cannot start the DTLS handshake");
-        }
+        self.association.connect(now);
     }
 
     /// Takes a datagram of the remote.
     pub(super) fn handle(&mut self, now: Instant, datagram: BytesMut, out: &mut Vec<DtlsOutput>) {
-        if self.ended || !records_are_plausible(&datagram) {
-            return;
-        }
-        if !self.connected {
-            self.datagrams += 1;
-            if self.datagrams > MAX_HANDSHAKE_DATAGRAMS {
-                return self.fail(out);
-            }
-        }
-        match self.endpoint.read(now, TUNNEL, None, datagram) {
-            Ok(events) => {
-                for event in events {
-                    match event {
-                        EndpointEvent::HandshakeComplete => match self.keys() {
-                            Ok(srtp) => {
-                                self.connected = true;
-                                out.push(DtlsOutput::Connected(Box::new(srtp)));
-                            }
-                            Err(error) => {
-                                log::warn!(error:% = error; "no SRTP keys from the DTLS handshake");
-                                return self.fail(out);
-                            }
-                        },
-                        EndpointEvent::ApplicationData(data) if self.connected => {
-                            out.push(DtlsOutput::Data(data))
-                        }
-                        EndpointEvent::PeerClosed => {
-                            self.ended = true;
-                            out.push(DtlsOutput::ClosedByRemote);
-                        }
-                        _ => {}
-                    }
-                }
-            }
-            // A certificate that does not match the SDP never becomes right, and a fatal alert is the remote's
-            // last word; anything else may be a forged datagram, and the genuine handshake goes on.
-            Err(Error::ErrNoMatchingCertificateFingerprint | Error::ErrAlertFatalOrClose) => self.fail(out),
-            Err(error) => log::debug!(error:% = error; "DTLS datagram refused"),
-        }
+        self.association.handle(now, datagram);
+        self.drain(out);
     }
 
     /// Encrypts data of SCTP.
     pub(super) fn send(&mut self, now: Instant, data: &[u8]) {
-        if self.is_connected()
-            && let Err(error) = self.endpoint.write(now, TUNNEL, data)
-        {
-            log::debug!(error:% = error; "DTLS data not sent");
-        }
+        self.association.send(now, data);
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        if self.connected || self.ended { None } else { self.endpoint.poll_timeout(&TUNNEL) }
+        self.association.poll_timeout()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant, out: &mut Vec<DtlsOutput>) {
-        if self.poll_timeout().is_some_and(|at| at <= now)
-            && let Err(error) = self.endpoint.handle_timeout(TUNNEL, now)
-        {
-            log::debug!(error:% = error; "DTLS handshake given up");
-            self.fail(out);
-        }
+        self.association.handle_timeout(now);
+        self.drain(out);
     }
 
     pub(super) fn poll_transmit(&mut self) -> Option<BytesMut> {
-        self.endpoint.poll_transmit().map(|transmit| transmit.message)
+        self.association.poll_transmit()
     }
 
     /// Tells the remote that it is over.
     pub(super) fn close(&mut self, now: Instant) {
-        if !std::mem::replace(&mut self.ended, true)
-            && let Err(error) = self.endpoint.close(now)
-        {
-            log::debug!(error:% = error; "DTLS close_notify not sent");
-        }
+        self.association.close(now);
     }
 
-    fn fail(&mut self, out: &mut Vec<DtlsOutput>) {
-        if !std::mem::replace(&mut self.ended, true) {
-            out.push(DtlsOutput::Failed);
+    fn drain(&mut self, out: &mut Vec<DtlsOutput>) {
+        while let Some(output) = self.association.poll_output() {
+            out.push(match output {
+                Output::Connected(keys) => match Srtp::new(keys.0, self.provider.clone()) {
+                    Ok(srtp) => DtlsOutput::Connected(Box::new(srtp)),
+                    Err(error) => {
+                        log::warn!(error:% = error; "no SRTP from the DTLS handshake");
+                        DtlsOutput::Failed
+                    }
+                },
+                Output::Data(data) => DtlsOutput::Data(data),
+                Output::ClosedByRemote => DtlsOutput::ClosedByRemote,
+                Output::Failed(failure) => {
+                    // Strangers can cause all but a wrong certificate.
+                    let level =
+                        if failure == Failure::Certificate { log::Level::Warn } else { log::Level::Debug };
+                    log::log!(level, failure:% = failure; "DTLS failed");
+                    DtlsOutput::Failed
+                }
+            });
         }
     }
-
-    fn keys(&self) -> Result<Srtp, Error> {
-        let state = self.endpoint.get_connection_state(TUNNEL).ok_or(Error::ErrDtlsTransportNotStarted)?;
-        let profile =
-            protection_profile(state.srtp_protection_profile()).ok_or(Error::ErrNoSuchSrtpProfile)?;
-        let mut config = Config { profile, ..Config::default() };
-        let material =
-            state.export_keying_material(LABEL_EXTRACTOR_DTLS_SRTP, &[], config.keying_material_len())?;
-        config.set_session_keys_from_keying_material(material.as_ref(), state.is_client())?;
-        Srtp::new(config, self.provider.clone())
-    }
-}
-
-fn verifier(provider: Arc<dyn RTCCryptoProvider>, fingerprints: Vec<String>) -> VerifyPeerCertificateFn {
-    Arc::new(move |chain, _| {
-        let shown = chain.first().and_then(|der| fingerprint(provider.as_ref(), der));
-        match shown {
-            Some(shown) if fingerprints.contains(&shown) => Ok(()),
-            _ => Err(Error::ErrNoMatchingCertificateFingerprint),
-        }
-    })
-}
-
-/// Whether a datagram consists of whole records of the epochs that a DTLS 1.2 association without
-/// renegotiation has (RFC 6347 §4.1). The library queues records of future epochs for ever.
-fn records_are_plausible(datagram: &[u8]) -> bool {
-    const HEADER: usize = 13;
-    let mut rest = datagram;
-    while !rest.is_empty() {
-        let Some(head) = rest.first_chunk::<HEADER>() else { return false };
-        let epoch = u16::from_be_bytes([head[3], head[4]]);
-        let len = usize::from(u16::from_be_bytes([head[11], head[12]]));
-        if epoch > 1 || rest.len() < HEADER + len {
-            return false;
-        }
-        rest = &rest[HEADER + len..];
-    }
-    !datagram.is_empty()
 }

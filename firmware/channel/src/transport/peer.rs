@@ -385,7 +385,9 @@ impl Peer {
     /// Follows what the two ends agreed on.
     fn negotiated(&mut self) {
         if let (None, Some(role)) = (&self.dtls, self.negotiation.role()) {
-            match Dtls::new(&self.config.certificate, self.negotiation.fingerprints().to_vec(), role) {
+            let fingerprints = self.negotiation.fingerprints().to_vec();
+            let patience = self.config.timeouts.connect;
+            match Dtls::new(&self.config.certificate, fingerprints, role, patience) {
                 Ok(dtls) => self.dtls = Some(dtls),
                 Err(error) => log::error!(error:% = error; "cannot make a DTLS association"),
             }

@@ -15,7 +15,6 @@ use rtc::{
         config::Config,
         context::Context,
         option::{srtcp_replay_protection, srtp_replay_protection},
-        protection_profile::ProtectionProfile,
     },
 };
 use std::sync::Arc;
@@ -33,16 +32,6 @@ pub(super) const PROFILES: [SrtpProtectionProfile; 3] = [
     SrtpProtectionProfile::Srtp_Aead_Aes_256_Gcm,
     SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
 ];
-
-/// The profile in the words of the SRTP crate.
-pub(super) fn protection_profile(profile: SrtpProtectionProfile) -> Option<ProtectionProfile> {
-    match profile {
-        SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm => Some(ProtectionProfile::AeadAes128Gcm),
-        SrtpProtectionProfile::Srtp_Aead_Aes_256_Gcm => Some(ProtectionProfile::AeadAes256Gcm),
-        SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80 => Some(ProtectionProfile::Aes128CmHmacSha1_80),
-        _ => None,
-    }
-}
 
 /// Encrypts what we send and decrypts what comes.
 pub(super) struct Srtp {
