@@ -1,16 +1,15 @@
-//! Under which addresses terminals reach the media socket.
+//! Under which addresses terminals reach the media sockets.
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::config::Media;
-
-/// The addresses to tell, best first: `node_ip` of the configuration, else those of the socket or of the
-/// machine. `machine` lists the machine's addresses; `port` is the port that the socket really has.
-pub fn candidates(config: &Media, port: u16, machine: &[IpAddr]) -> Vec<SocketAddr> {
-    if !config.node_ip.is_empty() {
-        return config.node_ip.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
+/// The addresses to tell of a socket that listens at `listen`, best first: `node_ip` of the configuration, else those
+/// of the socket or of the machine. `machine` lists the machine's addresses; the port of `listen` is the one that
+/// the socket really has.
+pub fn of_socket(node_ip: &[IpAddr], listen: SocketAddr, machine: &[IpAddr]) -> Vec<SocketAddr> {
+    let (listen, port) = (listen.ip(), listen.port());
+    if !node_ip.is_empty() {
+        return node_ip.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
     }
-    let listen = config.listen.ip();
     if !listen.is_unspecified() {
         return vec![SocketAddr::new(listen, port)];
     }
@@ -54,31 +53,28 @@ mod tests {
         list.iter().map(|ip| ip.parse().unwrap()).collect()
     }
 
-    fn media(listen: &str, node_ip: &[&str]) -> Media {
-        Media { listen: listen.parse().unwrap(), node_ip: ips(node_ip) }
-    }
-
-    fn told(config: &Media, machine: &[&str]) -> Vec<String> {
-        candidates(config, 7882, &ips(machine)).iter().map(ToString::to_string).collect()
+    fn told((listen, node_ip): (&str, &[&str]), machine: &[&str]) -> Vec<String> {
+        let listen = SocketAddr::new(listen.parse().unwrap(), 7882);
+        of_socket(&ips(node_ip), listen, &ips(machine)).iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn all_addresses_but_loopback_are_told() {
         let machine = ["127.0.0.1", "192.0.2.7", "fe80::1", "2001:db8::7", "10.0.0.3"];
-        assert_eq!(told(&media("0.0.0.0:0", &[]), &machine), ["192.0.2.7:7882", "10.0.0.3:7882"]);
-        assert_eq!(told(&media("[::]:0", &[]), &machine), ["[2001:db8::7]:7882"]);
+        assert_eq!(told(("0.0.0.0", &[]), &machine), ["192.0.2.7:7882", "10.0.0.3:7882"]);
+        assert_eq!(told(("::", &[]), &machine), ["[2001:db8::7]:7882"]);
     }
 
     #[test]
     fn a_machine_with_only_loopback_tells_that() {
-        assert_eq!(told(&media("0.0.0.0:0", &[]), &["127.0.0.1", "::1"]), ["127.0.0.1:7882"]);
-        assert_eq!(told(&media("0.0.0.0:0", &[]), &[]), ["127.0.0.1:7882"]);
+        assert_eq!(told(("0.0.0.0", &[]), &["127.0.0.1", "::1"]), ["127.0.0.1:7882"]);
+        assert_eq!(told(("0.0.0.0", &[]), &[]), ["127.0.0.1:7882"]);
     }
 
     #[test]
     fn what_is_configured_wins() {
         let machine = ["127.0.0.1", "192.0.2.7"];
-        assert_eq!(told(&media("0.0.0.0:0", &["127.0.0.1"]), &machine), ["127.0.0.1:7882"]);
-        assert_eq!(told(&media("192.0.2.7:0", &[]), &machine), ["192.0.2.7:7882"]);
+        assert_eq!(told(("0.0.0.0", &["127.0.0.1"]), &machine), ["127.0.0.1:7882"]);
+        assert_eq!(told(("192.0.2.7", &[]), &machine), ["192.0.2.7:7882"]);
     }
 }

@@ -11,6 +11,8 @@ use rostrum_rtc::token::AppKey;
 use serde::Deserialize;
 use url::Url;
 
+use crate::doors::tls::{self, TlsError};
+
 /// A whole example with every key, its default and what it does; what `channeld config-example` prints.
 pub const EXAMPLE: &str = include_str!("../channeld.example.toml");
 
@@ -53,6 +55,21 @@ pub struct Http {
     pub public_url: Option<Url>,
     /// Folder with the guest's page (`index.html` and its assets).
     pub pages: PathBuf,
+    /// HTTPS and WSS instead of HTTP and WS.
+    pub tls: Option<Tls>,
+}
+
+/// The certificate of HTTPS. Its files are read again when they change.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM: the server's certificate, then those that signed it.
+    pub certificate: PathBuf,
+    /// PEM: its private key.
+    pub key: PathBuf,
+    /// Where to listen for plain HTTP beside it, for programs of this machine: an address of loopback.
+    #[serde(default)]
+    pub plain_listen: Option<SocketAddr>,
 }
 
 fn address<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
@@ -68,6 +85,7 @@ impl Default for Http {
             listen: SocketAddr::from(([0, 0, 0, 0], 7880)),
             public_url: None,
             pages: PathBuf::from("/usr/share/rostrum/guest"),
+            tls: None,
         }
     }
 }
@@ -76,8 +94,10 @@ impl Default for Http {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Media {
-    /// Where to listen for all datagrams of media; port 0 takes a free one.
+    /// Where to listen for datagrams of media (UDP); port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Where to listen for media over TCP.
+    pub tcp_listen: TcpListen,
     /// The addresses that terminals are told; by default all of this machine but loopback
     /// (loopback too when there is nothing else).
     pub node_ip: Vec<IpAddr>,
@@ -85,7 +105,37 @@ pub struct Media {
 
 impl Default for Media {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([0, 0, 0, 0], 7882)), node_ip: Vec::new() }
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 7882)),
+            tcp_listen: TcpListen::Same,
+            node_ip: Vec::new(),
+        }
+    }
+}
+
+/// Where to listen for media over TCP, which terminals use whose network blocks UDP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum TcpListen {
+    /// `"same"`: address and port of `media.listen`.
+    Same,
+    /// `"off"`: nowhere.
+    Off,
+    /// An address of its own; port 0 takes a free one.
+    At(SocketAddr),
+}
+
+impl TryFrom<String> for TcpListen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "same" => Ok(Self::Same),
+            "off" => Ok(Self::Off),
+            other => other.parse().map(Self::At).map_err(|_| {
+                format!("{other:?} is none of \"same\", \"off\" and an address as \"0.0.0.0:7882\"")
+            }),
+        }
     }
 }
 
@@ -113,6 +163,10 @@ pub struct Limits {
     pub requests_per_second: u32,
     /// Bytes of one signalling message or one join request.
     pub message_bytes: usize,
+    /// Sockets of HTTP and WebSocket at a time, and as many TCP connections of media.
+    pub sockets: usize,
+    /// Of these, from one address (of IPv6, from one network of 64 bits).
+    pub sockets_per_address: usize,
 }
 
 impl Default for Limits {
@@ -123,6 +177,8 @@ impl Default for Limits {
             tracks_per_terminal: 8,
             requests_per_second: 500,
             message_bytes: 256 * 1024,
+            sockets: 10_000,
+            sockets_per_address: 500,
         }
     }
 }
@@ -135,12 +191,14 @@ pub struct Timeouts {
     pub socket_closed_ms: u64,
     /// After the last datagram and the last message.
     pub silent_ms: u64,
+    /// A socket is closed this long after its opening, or its last answer, when no whole request came.
+    pub request_ms: u64,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
         // Half a second below what the service promises (5 s and 15 s), for timers and networks.
-        Self { socket_closed_ms: 4_500, silent_ms: 14_500 }
+        Self { socket_closed_ms: 4_500, silent_ms: 14_500, request_ms: 10_000 }
     }
 }
 
@@ -153,6 +211,11 @@ impl Timeouts {
     /// After the last datagram and the last message.
     pub fn silent(&self) -> Duration {
         Duration::from_millis(self.silent_ms)
+    }
+
+    /// From a socket's opening, or its last answer, to the end of a request's head.
+    pub fn request(&self) -> Duration {
+        Duration::from_millis(self.request_ms)
     }
 }
 
@@ -221,15 +284,41 @@ impl Config {
         if self.limits.requests_per_second == 0 {
             return error("limits.requests_per_second must be at least 1");
         }
+        if self.limits.sockets == 0 || self.limits.sockets_per_address == 0 {
+            return error("limits.sockets and limits.sockets_per_address must be at least 1");
+        }
+        if self.timeouts.request_ms < 1000 {
+            return error("timeouts.request_ms must be at least 1000: slow networks need that much");
+        }
+        if let Some(plain) = self.http.tls.as_ref().and_then(|tls| tls.plain_listen)
+            && !plain.ip().is_loopback()
+        {
+            return error(
+                "http.tls.plain_listen must be an address of this machine's loopback, as 127.0.0.1:7881",
+            );
+        }
         if let Some(url) = &self.http.public_url
             && !matches!(url.scheme(), "http" | "https")
         {
             return error("http.public_url must start with http:// or https://");
         }
+        if let TcpListen::At(address) = self.media.tcp_listen
+            && address.is_ipv4() != self.media.listen.is_ipv4()
+        {
+            return error("media.tcp_listen and media.listen must both be IPv4 or both IPv6");
+        }
         if self.media.node_ip.iter().any(|ip| ip.is_ipv4() != self.media.listen.is_ipv4()) {
             return error("media.node_ip and media.listen must both be IPv4 or both IPv6");
         }
         Ok(self)
+    }
+
+    /// Reads the files that the configuration names and says what is wrong with them.
+    ///
+    /// # Errors
+    /// [`TlsError`], which says what to do.
+    pub fn check_files(&self) -> Result<(), TlsError> {
+        self.http.tls.as_ref().map_or(Ok(()), |tls| tls::load(tls).map(drop))
     }
 
     /// The key of an application.
@@ -248,7 +337,7 @@ mod tests {
         let config = Config::parse("channeld.example.toml", EXAMPLE).unwrap();
         let defaults = Config::default();
         assert_eq!(config.http.listen, defaults.http.listen);
-        assert_eq!(config.media.listen, defaults.media.listen);
+        assert_eq!(format!("{:?}", config.media), format!("{:?}", defaults.media));
         assert_eq!(config.limits.terminals_per_channel, 16);
         assert_eq!(format!("{:?}", config.limits), format!("{:?}", defaults.limits));
         assert_eq!(format!("{:?}", config.timeouts), format!("{:?}", defaults.timeouts));
@@ -283,6 +372,11 @@ mod tests {
         assert!(error(&format!("{app}{app}")).contains("twice"));
         assert!(error(&format!("{app}[http]\npublic_url = \"ftp://x\"\n")).contains("http://"));
         assert!(error(&format!("{app}[media]\nnode_ip = [\"::1\"]\n")).contains("IPv6"));
+        let family = error(&format!("{app}[media]\ntcp_listen = \"[::1]:1\"\n"));
+        assert!(family.contains("both be IPv4"), "{family}");
+        assert!(error(&format!("{app}[media]\ntcp_listen = \"on\"\n")).contains("\"same\""));
+        let tls = "[http.tls]\ncertificate = \"c\"\nkey = \"k\"\nplain_listen = \"0.0.0.0:1\"\n";
+        assert!(error(&format!("{app}{tls}")).contains("loopback"));
         assert!(error("[[apps]]\nid = \"a b\"\nkey = \"b\"\n").contains("AppId contains ' '"));
     }
 

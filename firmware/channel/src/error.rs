@@ -7,17 +7,33 @@ use std::net::SocketAddr;
 #[non_exhaustive]
 pub enum ServiceError {
     /// The port for HTTP cannot be had.
-    #[error("cannot listen for HTTP on {address}: {source}; stop what uses it or change http.listen")]
+    #[error("cannot listen for HTTP on {address}: {source}; stop what uses it or change {setting}")]
     Http {
-        /// `http.listen`.
+        /// Where.
         address: SocketAddr,
+        /// The setting that says so.
+        setting: &'static str,
         /// What the system said.
         source: std::io::Error,
     },
+    /// Certificate or key of HTTPS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] crate::TlsError),
     /// The port for media cannot be had.
     #[error("cannot listen for media on {address}: {source}; stop what uses it or change media.listen")]
     Media {
         /// `media.listen`.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The port for media over TCP cannot be had.
+    #[error(
+        "cannot listen for media over TCP on {address}: {source}; stop what uses it, or set media.tcp_listen to another \
+         address or to \"off\""
+    )]
+    MediaTcp {
+        /// `media.tcp_listen`.
         address: SocketAddr,
         /// What the system said.
         source: std::io::Error,

@@ -9,6 +9,7 @@ pub mod config;
 mod doors;
 pub mod error;
 pub mod forward;
+mod media_tcp;
 mod media_thread;
 mod service;
 pub mod sfu;
@@ -16,5 +17,6 @@ pub mod transport;
 mod udp;
 
 pub use config::Config;
+pub use doors::tls::TlsError;
 pub use error::ServiceError;
 pub use service::{RunningService, serve};

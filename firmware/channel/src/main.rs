@@ -46,8 +46,9 @@ fn main() -> ExitCode {
         Some(Task::CheckConfig) => {
             let file = arguments.config.display().to_string();
             Config::load(&arguments.config)
-                .map_err(Into::into)
-                .and_then(|_| print(&format!("{file} is fine\n")))
+                .map_err(anyhow::Error::from)
+                .and_then(|config| Ok(config.check_files()?))
+                .and_then(|()| print(&format!("{file} is fine\n")))
         }
         Some(Task::Run) | None => run(&arguments),
     };
@@ -66,6 +67,15 @@ fn print(text: &str) -> anyhow::Result<()> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to standard output")
 }
 
+/// Where it listens for HTTP, HTTPS or both.
+fn doors(service: &rostrum_channel::RunningService) -> String {
+    match (service.tls, service.plain_addr) {
+        (false, _) => format!("http={}", service.http_addr),
+        (true, None) => format!("https={}", service.http_addr),
+        (true, Some(plain)) => format!("https={} http={plain}", service.http_addr),
+    }
+}
+
 #[tokio::main]
 async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let config = Config::load(&arguments.config)?;
@@ -73,7 +83,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let service = rostrum_channel::serve(config).await?;
-    print(&format!("channeld listening http={} media={}\n", service.http_addr, service.media_addr))?;
+    print(&format!("channeld listening {} media={}\n", doors(&service), service.media_addr))?;
     // Without a service manager there is nobody to tell.
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]);
     tokio::select! {

@@ -4,13 +4,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::BytesMut;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::mpsc;
 
 use crate::error::ServiceError;
+use crate::media_tcp::TcpPaths;
 use crate::sfu::Sfu;
 use crate::sfu::command::Command;
-use crate::transport::RemoteAddress;
+use crate::transport::{LocalSocket, RemoteAddress};
 use crate::udp::MediaSocket;
 
 /// What is asked of the socket's buffers: a few hundred milliseconds of a full room. The system may give less.
@@ -44,6 +46,7 @@ pub(crate) fn unix_time() -> Duration {
 /// Starts the thread. It ends when all senders of commands are gone.
 pub(crate) fn start(
     socket: std::net::UdpSocket,
+    tcp: TcpPaths,
     sfu: Sfu,
     commands: mpsc::Receiver<Command>,
 ) -> Result<std::thread::JoinHandle<()>, ServiceError> {
@@ -52,7 +55,7 @@ pub(crate) fn start(
     let work = move || {
         runtime.block_on(async {
             match MediaSocket::new(socket) {
-                Ok(socket) => MediaThread { socket, sfu }.run(commands).await,
+                Ok(socket) => MediaThread { socket, tcp, sfu }.run(commands).await,
                 Err(error) => {
                     log::error!(error:%; "the media socket cannot be watched; nothing is forwarded")
                 }
@@ -64,6 +67,7 @@ pub(crate) fn start(
 
 struct MediaThread {
     socket: MediaSocket,
+    tcp: TcpPaths,
     sfu: Sfu,
 }
 
@@ -83,6 +87,7 @@ impl MediaThread {
                     Ok(()) => self.receive(),
                     Err(error) => log::warn!(error:%; "media socket"),
                 },
+                datagram = self.tcp.receive() => self.receive_tcp(datagram),
                 command = commands.recv() => {
                     let Some(command) = command else { break };
                     self.sfu.handle_command(Instant::now(), command);
@@ -108,7 +113,7 @@ impl MediaThread {
             forwarded = counters.packets_forwarded,
             resent = counters.packets_resent,
             unknown = counters.datagrams_unknown,
-            unsent = self.socket.unsent();
+            unsent = self.socket.unsent() + self.tcp.dropped;
             "media thread ends"
         );
     }
@@ -124,9 +129,23 @@ impl MediaThread {
         }
     }
 
+    /// Takes a datagram of a TCP connection and those that came meanwhile.
+    fn receive_tcp(&mut self, first: (RemoteAddress, BytesMut)) {
+        let mut next = Some(first);
+        let mut left = BATCH;
+        while let Some((from, datagram)) = next {
+            self.sfu.handle_datagram(Instant::now(), from, datagram);
+            left -= 1;
+            next = if left > 0 { self.tcp.try_receive() } else { None };
+        }
+    }
+
     fn transmit(&mut self) {
         while let Some((to, datagram)) = self.sfu.poll_transmit() {
-            self.socket.push(to.address, datagram);
+            match to.socket {
+                LocalSocket::Udp(_) => self.socket.push(to.address, datagram),
+                LocalSocket::Tcp(id) => self.tcp.send(Instant::now(), id, datagram),
+            }
         }
         self.socket.flush();
     }

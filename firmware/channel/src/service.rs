@@ -4,24 +4,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::serve::ListenerExt as _;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::addresses;
-use crate::config::Config;
-use crate::doors::Doors;
+use crate::config::{Config, TcpListen};
+use crate::doors::tls::{self, Certificates};
+use crate::doors::{self, Doors, Gate, GateLimits, Listener};
 use crate::error::ServiceError;
+use crate::media_tcp;
 use crate::media_thread;
 use crate::sfu::command::Command;
 use crate::sfu::{Sfu, SfuConfig};
-use crate::transport::{Certificate, PeerConfig};
+use crate::transport::{Candidate, Certificate, PeerConfig};
 
 /// Commands that may wait for the media thread; doors wait when there are more.
 const COMMANDS: usize = 1024;
@@ -32,14 +32,20 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A service that listens.
 pub struct RunningService {
-    /// Where it listens for HTTP and WebSocket.
+    /// Where it listens for HTTP and WebSocket, or for HTTPS and WSS.
     pub http_addr: SocketAddr,
+    /// Where it listens for plain HTTP beside HTTPS.
+    pub plain_addr: Option<SocketAddr>,
+    /// Whether [`RunningService::http_addr`] speaks TLS.
+    pub tls: bool,
     /// Where it listens for media.
     pub media_addr: SocketAddr,
+    /// Where it listens for media over TCP.
+    pub media_tcp_addr: Option<SocketAddr>,
     commands: mpsc::Sender<Command>,
     sockets: TaskTracker,
     stop: CancellationToken,
-    http: JoinHandle<()>,
+    http: TaskTracker,
     media: std::thread::JoinHandle<()>,
 }
 
@@ -48,45 +54,110 @@ pub struct RunningService {
 /// # Errors
 /// [`ServiceError`] when a port is taken or the machine does not let it start.
 pub async fn serve(config: Config) -> Result<RunningService, ServiceError> {
-    let address = config.http.listen;
-    let http_error = |source| ServiceError::Http { address, source };
-    let listener = TcpListener::bind(address).await.map_err(http_error)?;
-    let http_addr = listener.local_addr().map_err(http_error)?;
+    let certificates = config.http.tls.as_ref().map(Certificates::load).transpose()?;
+    let main = bind("http.listen", config.http.listen).await?;
+    let plain = match config.http.tls.as_ref().and_then(|tls| tls.plain_listen) {
+        Some(address) => Some(bind("http.tls.plain_listen", address).await?),
+        None => None,
+    };
+    let (http_addr, plain_addr) = (main.1, plain.as_ref().map(|plain| plain.1));
 
     let media_error = |source| ServiceError::Media { address: config.media.listen, source };
     let socket = media_thread::open_socket(config.media.listen)?;
     let media_addr = socket.local_addr().map_err(media_error)?;
     let machine = addresses::of_this_machine().map_err(ServiceError::Addresses)?;
-    let candidates = addresses::candidates(&config.media, media_addr.port(), &machine);
-    let public_url = public_url(&config, http_addr, &candidates);
+    let limits =
+        GateLimits { sockets: config.limits.sockets, per_address: config.limits.sockets_per_address };
+    let tcp_listener = listen_for_media(config.media.tcp_listen, config.media.listen, media_addr).await?;
+    let told = |listen| addresses::of_socket(&config.media.node_ip, listen, &machine);
+    let udp_candidates = told(media_addr);
+    let mut candidates: Vec<_> = udp_candidates.iter().copied().map(Candidate::Udp).collect();
+    let media_tcp_addr = tcp_listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    candidates.extend(media_tcp_addr.into_iter().flat_map(told).map(Candidate::Tcp));
+    let (tcp, tcp_door) = media_tcp::paths(tcp_listener, Gate::new(limits), config.timeouts.request());
+    let public_url = public_url(&config, http_addr, &udp_candidates);
 
     let mut peer = PeerConfig::new(Arc::new(Certificate::generate()?), candidates);
     peer.timeouts.consent = config.timeouts.silent();
     peer.timeouts.connect = CONNECT_TIMEOUT;
     let sfu_config = SfuConfig {
         peer,
+        candidates: Vec::new(),
         limits: config.limits.clone(),
         timeouts: config.timeouts.clone(),
         apps: config.apps.clone(),
     };
     let sfu = Sfu::new(sfu_config, StdRng::from_os_rng(), Instant::now(), media_thread::unix_time());
+    let gate = Gate::new(limits);
     let (commands, receiver) = mpsc::channel(COMMANDS);
-    let media = media_thread::start(socket, sfu, receiver)?;
+    let media = media_thread::start(socket, tcp, sfu, receiver)?;
 
     let (sockets, stop) = (TaskTracker::new(), CancellationToken::new());
+    let listener = |socket, tls| Listener {
+        socket,
+        tls,
+        gate: gate.clone(),
+        request_timeout: config.timeouts.request(),
+    };
+    let acceptor = certificates.as_ref().map(Certificates::acceptor).transpose()?;
+    let mut listeners = vec![listener(main.0, acceptor)];
+    listeners.extend(plain.map(|plain| listener(plain.0, None)));
+    let is_tls = certificates.is_some();
     let doors = Doors::new(Arc::new(config), public_url, commands.clone(), sockets.clone());
-    let stopped = stop.clone();
-    let http = tokio::spawn(async move {
-        // Signalling is small messages that must not wait for each other.
-        let listener = listener.tap_io(|stream| {
-            let _ = stream.set_nodelay(true);
-        });
-        let server = axum::serve(listener, doors.router());
-        if let Err(error) = server.with_graceful_shutdown(stopped.cancelled_owned()).await {
-            log::error!(error:%; "the HTTP server ended");
+    let router = doors.router();
+    let http = TaskTracker::new();
+    for listener in listeners {
+        http.spawn(doors::serve(listener, router.clone(), stop.clone()));
+    }
+    http.close();
+    if let Some(door) = tcp_door {
+        tokio::spawn(door.serve(stop.clone()));
+    }
+    if let Some(certificates) = certificates {
+        let stopped = stop.clone();
+        tokio::spawn(async move { stopped.run_until_cancelled_owned(certificates.watch(tls::POLL)).await });
+    }
+    Ok(RunningService {
+        http_addr,
+        plain_addr,
+        tls: is_tls,
+        media_addr,
+        media_tcp_addr,
+        commands,
+        sockets,
+        stop,
+        http,
+        media,
+    })
+}
+
+/// Opens the socket for media over TCP. `asked` and `given` are the UDP socket's address before and after it was opened.
+async fn listen_for_media(
+    tcp: TcpListen,
+    asked: SocketAddr,
+    given: SocketAddr,
+) -> Result<Option<TcpListener>, ServiceError> {
+    let address = match tcp {
+        TcpListen::Off => return Ok(None),
+        TcpListen::Same => given,
+        TcpListen::At(address) => address,
+    };
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        // A number that was free for UDP may be taken for TCP: where any was good, another one is.
+        Err(_) if tcp == TcpListen::Same && asked.port() == 0 => {
+            let source = |source| ServiceError::MediaTcp { address: asked, source };
+            TcpListener::bind(asked).await.map(Some).map_err(source)
         }
-    });
-    Ok(RunningService { http_addr, media_addr, commands, sockets, stop, http, media })
+        Err(source) => Err(ServiceError::MediaTcp { address, source }),
+    }
+}
+
+async fn bind(setting: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServiceError> {
+    let error = |source| ServiceError::Http { address, setting, source };
+    let listener = TcpListener::bind(address).await.map_err(error)?;
+    let address = listener.local_addr().map_err(error)?;
+    Ok((listener, address))
 }
 
 /// How others reach the service: as configured, else by its first address.
@@ -99,7 +170,8 @@ fn public_url(config: &Config, http_addr: SocketAddr, candidates: &[SocketAddr])
         ip => ip,
     };
     let address = SocketAddr::new(ip, http_addr.port());
-    Url::parse(&format!("http://{address}")).expect("a socket address makes a URL")
+    let scheme = if config.http.tls.is_some() { "https" } else { "http" };
+    Url::parse(&format!("{scheme}://{address}")).expect("a socket address makes a URL")
 }
 
 impl RunningService {
@@ -114,7 +186,7 @@ impl RunningService {
         self.sockets.close();
         let _ = tokio::time::timeout(GOODBYE, self.sockets.wait()).await;
         drop(self.commands);
-        if tokio::time::timeout(GOODBYE, self.http).await.is_err() {
+        if tokio::time::timeout(GOODBYE, self.http.wait()).await.is_err() {
             log::warn!("some HTTP connections did not end in time");
             return;
         }

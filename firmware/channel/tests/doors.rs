@@ -468,3 +468,118 @@ async fn a_port_that_is_taken_is_named() {
     let error = serve(Config::parse("test", &text).unwrap()).await.err().unwrap().to_string();
     assert!(error.contains(&house.service.http_addr.to_string()) && error.contains("http.listen"), "{error}");
 }
+
+/// A plain socket that says a part of a request.
+async fn half_open(house: &House, words: &[u8]) -> TcpStream {
+    use tokio::io::AsyncWriteExt as _;
+    let mut stream = TcpStream::connect(house.service.http_addr).await.unwrap();
+    stream.write_all(words).await.unwrap();
+    stream
+}
+
+async fn closes_within(stream: &mut TcpStream, limit: Duration) -> bool {
+    use tokio::io::AsyncReadExt as _;
+    tokio::time::timeout(limit, stream.read_to_end(&mut Vec::new())).await.is_ok()
+}
+
+#[tokio::test]
+async fn sockets_that_send_no_whole_request_are_closed_and_joined_ones_are_not() {
+    let house = House::with("[timeouts]\nrequest_ms = 1000\n").await;
+    let mut joined = house.knock("/rtc", &jwt("ann")).await.unwrap();
+    receive(&mut joined).await.unwrap();
+    let mut silent = half_open(&house, b"").await;
+    let mut slow = half_open(&house, b"GET /rtc HTTP/1.1\r\nHost: x\r\nX-Slow: ").await;
+    assert!(!closes_within(&mut silent, Duration::from_millis(300)).await, "there is time for a request");
+    assert!(closes_within(&mut silent, Duration::from_secs(10)).await);
+    assert!(closes_within(&mut slow, Duration::from_secs(10)).await);
+    say(&mut joined, signal_request::Message::Ping(1)).await;
+    loop {
+        let message = receive(&mut joined).await.expect("the socket lives on");
+        if matches!(message, signal_response::Message::Pong(_)) {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn too_many_sockets_are_refused_with_the_limits_name() {
+    for (limit, setting) in
+        [("sockets_per_address", "limits.sockets_per_address"), ("sockets", "limits.sockets")]
+    {
+        let house = House::with(&format!("[limits]\n{limit} = 2\n")).await;
+        let first = half_open(&house, b"").await;
+        let _second = house.knock("/rtc", &jwt("ann")).await.unwrap();
+        let (status, words) = house.knock("/rtc", &jwt("bob")).await.unwrap_err();
+        assert_eq!(status, 503);
+        assert!(words.contains(setting) && words.contains('2'), "{words}");
+        drop(first);
+        let again = async {
+            while house.text("/guest").await.1.contains(setting) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), again).await.expect("a place is free again");
+    }
+}
+
+struct Made {
+    certificate: String,
+    key: String,
+}
+
+fn certificate() -> Made {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_string()]).unwrap();
+    Made { certificate: made.cert.pem(), key: made.signing_key.serialize_pem() }
+}
+
+/// Whether a client that trusts this certificate only gets an answer.
+async fn trusts(made: &Made, house: &House) -> bool {
+    let root = reqwest::Certificate::from_pem(made.certificate.as_bytes()).unwrap();
+    let client =
+        reqwest::Client::builder().tls_built_in_root_certs(false).add_root_certificate(root).build().unwrap();
+    let url = format!("https://localhost:{}/api/openapi.json", house.service.http_addr.port());
+    client.get(url).send().await.is_ok_and(|answer| answer.status() == 200)
+}
+
+#[tokio::test]
+async fn https_shows_new_connections_the_new_certificate_and_drops_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| dir.path().join(name);
+    let write = |made: &Made| {
+        std::fs::write(file("c.pem"), &made.certificate).unwrap();
+        std::fs::write(file("k.pem"), &made.key).unwrap();
+    };
+    let (old, new) = (certificate(), certificate());
+    write(&old);
+    let house = House::with(&format!(
+        "[http.tls]\ncertificate = {:?}\nkey = {:?}\nplain_listen = \"127.0.0.1:0\"\n",
+        file("c.pem"),
+        file("k.pem")
+    ))
+    .await;
+    assert!(trusts(&old, &house).await && !trusts(&new, &house).await);
+    let plain = house.service.plain_addr.unwrap();
+    let invite = reqwest::Client::new()
+        .post(format!("http://{plain}/api/v1/channels/room/invites"))
+        .header("authorization", basic())
+        .send()
+        .await
+        .unwrap();
+    let link: Value = invite.json().await.unwrap();
+    assert!(link["link"].as_str().unwrap().starts_with("https://"), "{link}");
+
+    let url = format!("ws://{plain}/rtc?access_token={}", jwt("ann"));
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    receive(&mut socket).await.unwrap();
+
+    write(&new);
+    let replaced = async {
+        while !trusts(&new, &house).await {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), replaced).await.expect("the new certificate is shown");
+    assert!(!trusts(&old, &house).await);
+    say(&mut socket, signal_request::Message::Ping(1)).await;
+    assert!(receive(&mut socket).await.is_some(), "the old connection goes on");
+}

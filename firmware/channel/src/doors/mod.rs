@@ -3,15 +3,18 @@
 mod api;
 mod auth;
 mod errors;
+mod gate;
 mod guests;
 mod join;
 mod join_request;
+mod listener;
 mod pages;
 mod participants;
 mod permissions;
 mod problem;
 mod rate;
 mod socket;
+pub(crate) mod tls;
 mod whip;
 
 use std::collections::HashMap;
@@ -31,6 +34,8 @@ use url::Url;
 
 use crate::config::Config;
 use crate::sfu::command::Command;
+pub(crate) use gate::{Gate, Limits as GateLimits, Pass};
+pub(crate) use listener::{Listener, serve};
 use rate::Bucket;
 
 /// The longest body of an API request, in bytes.

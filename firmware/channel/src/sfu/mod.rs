@@ -31,6 +31,7 @@ mod whep;
 pub mod whip;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -41,7 +42,9 @@ use rostrum_rtc::names::{AppId, ChannelId};
 use slotmap::{SlotMap, new_key_type};
 
 use crate::config::{App, Limits, Timeouts};
-use crate::transport::{Demux, IceCredentials, Mid, OutgoingRtp, Peer, PeerConfig, PeerEvent, RemoteAddress};
+use crate::transport::{
+    Candidate, Demux, IceCredentials, Mid, OutgoingRtp, Peer, PeerConfig, PeerEvent, RemoteAddress,
+};
 
 use command::Command;
 use link::Link;
@@ -66,6 +69,8 @@ pub const PROTOCOL_VERSION: i32 = 17;
 pub struct SfuConfig {
     /// Certificate, candidates and timeouts of connections.
     pub peer: PeerConfig,
+    /// One list of candidates for each UDP socket. Connections are told them in turn, in the place of `peer`'s.
+    pub candidates: Vec<Arc<[Candidate]>>,
     /// Bounds.
     pub limits: Limits,
     /// When a terminal counts as gone.
@@ -146,6 +151,7 @@ pub struct Sfu {
     demux: Demux<PeerKey>,
     transmits: VecDeque<(RemoteAddress, BytesMut)>,
     touched: Vec<PeerKey>,
+    next_candidates: usize,
     /// Sessions whose tracks changed so that their subscriber connection must be negotiated.
     to_negotiate: BTreeSet<SessionKey>,
     /// Room for a payload that must be changed on its way.
@@ -179,6 +185,7 @@ impl Sfu {
             demux: Demux::default(),
             transmits: VecDeque::new(),
             touched: Vec::new(),
+            next_candidates: 0,
             to_negotiate: BTreeSet::new(),
             scratch: Vec::new(),
             next_peer_timeout: None,
@@ -371,7 +378,12 @@ impl Sfu {
 
     fn new_peer(&mut self, now: Instant, session: SessionKey) -> PeerKey {
         let credentials = IceCredentials::generate(&mut self.rng);
-        let peer = Peer::new(now, &self.config.peer, credentials.clone());
+        let mut config = self.config.peer.clone();
+        if let Some(candidates) = self.config.candidates.get(self.next_candidates) {
+            config.candidates = candidates.clone();
+            self.next_candidates = (self.next_candidates + 1) % self.config.candidates.len();
+        }
+        let peer = Peer::new(now, &config, credentials.clone());
         let key = self.peers.insert(PeerSlot {
             peer,
             session,

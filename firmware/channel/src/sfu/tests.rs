@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::command::{Command, JoinRefusal, JoinSpec, Manage, Mode, ToSocket};
 use super::{SessionKey, Sfu, SfuConfig};
 use crate::config::{App, Limits, Timeouts};
-use crate::transport::{Certificate, PeerConfig};
+use crate::transport::{Candidate, Certificate, PeerConfig};
 
 /// What Chromium offers: one section to publish with simulcast, and others.
 pub(super) const OFFER: &str = include_str!("../transport/tests/chromium_offer.sdp");
@@ -75,7 +75,8 @@ impl Service {
     pub(super) fn new() -> Self {
         let certificate = Arc::new(Certificate::generate().unwrap());
         let config = SfuConfig {
-            peer: PeerConfig::new(certificate, vec!["127.0.0.1:7882".parse().unwrap()]),
+            peer: PeerConfig::new(certificate, vec![Candidate::Udp("127.0.0.1:7882".parse().unwrap())]),
+            candidates: Vec::new(),
             limits: Limits { terminals_per_channel: 3, channels: 2, ..Limits::default() },
             timeouts: Timeouts::default(),
             apps: vec![App { id: AppId::new("app").unwrap(), key: AppKey::new("key") }],

@@ -35,6 +35,15 @@ impl RemoteAddress {
     }
 }
 
+/// An address under which remotes reach one of our sockets (RFC 8445 §5.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Candidate {
+    /// Of an UDP socket.
+    Udp(SocketAddr),
+    /// Where the remote opens a TCP connection to (RFC 6544: passive).
+    Tcp(SocketAddr),
+}
+
 impl fmt::Display for RemoteAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let protocol = if self.socket.is_tcp() { "tcp" } else { "udp" };

@@ -12,6 +12,7 @@ mod dtls;
 mod error;
 mod event;
 mod extension;
+pub mod framing;
 mod ice;
 mod ids;
 mod nack_generator;
@@ -29,7 +30,7 @@ mod srtp;
 mod tests;
 mod twcc_receiver;
 
-pub use address::{LocalSocket, RemoteAddress};
+pub use address::{Candidate, LocalSocket, RemoteAddress};
 pub use certificate::Certificate;
 pub use codec::{CodecKey, MediaKind, PayloadMapping};
 pub use demux::Demux;

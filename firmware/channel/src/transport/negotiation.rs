@@ -2,13 +2,12 @@
 //! descriptions out.
 
 use super::{
-    AudioPreference, Certificate, IceCredentials, MediaKind, Mid, Receiving, SdpError, Section, SenderSpec,
-    Sending,
+    AudioPreference, Candidate, Certificate, IceCredentials, MediaKind, Mid, Receiving, SdpError, Section,
+    SenderSpec, Sending,
     dtls::Role,
     sdp::{Codec, LocalDescription, RemoteDescription, RemoteMedia, Setup},
     section::{Offered, SectionState, offered_codecs},
 };
-use std::net::SocketAddr;
 
 /// How many sections we offer at most.
 const MAX_SECTIONS: usize = 256;
@@ -216,7 +215,7 @@ impl Negotiation {
         offer: bool,
         certificate: &Certificate,
         credentials: &IceCredentials,
-        candidates: &[SocketAddr],
+        candidates: &[Candidate],
     ) -> String {
         self.version += 1;
         let setup = match (offer, self.role) {

@@ -1,8 +1,8 @@
 //! One peer connection: ties ICE, DTLS, SRTP, SCTP and negotiation together.
 
 use super::{
-    AudioPreference, Certificate, CloseReason, CodecKey, DataKind, IceCredentials, Mid, PayloadMapping,
-    PeerEvent, RemoteAddress, SdpError, Section, SendDataError, SenderSpec,
+    AudioPreference, Candidate, Certificate, CloseReason, CodecKey, DataKind, IceCredentials, Mid,
+    PayloadMapping, PeerEvent, RemoteAddress, SdpError, Section, SendDataError, SenderSpec,
     data::{DataChannels, DataOutput},
     dtls::{Dtls, DtlsOutput},
     ice::{self, IceLite},
@@ -16,7 +16,6 @@ use bytes::BytesMut;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
     collections::VecDeque,
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -46,16 +45,16 @@ impl Default for Timeouts {
 pub struct PeerConfig {
     /// The process's certificate.
     pub certificate: Arc<Certificate>,
-    /// The addresses under which remotes reach the socket, best first; at most 16 are told.
-    pub candidates: Vec<SocketAddr>,
+    /// The addresses under which remotes reach our sockets, best first; at most 16 are told.
+    pub candidates: Arc<[Candidate]>,
     /// How long a connection may be silent.
     pub timeouts: Timeouts,
 }
 
 impl PeerConfig {
     /// A configuration with the default timeouts.
-    pub fn new(certificate: Arc<Certificate>, candidates: Vec<SocketAddr>) -> PeerConfig {
-        PeerConfig { certificate, candidates, timeouts: Timeouts::default() }
+    pub fn new(certificate: Arc<Certificate>, candidates: impl Into<Arc<[Candidate]>>) -> PeerConfig {
+        PeerConfig { certificate, candidates: candidates.into(), timeouts: Timeouts::default() }
     }
 }
 

@@ -16,7 +16,7 @@ use rostrum_channel::{
         Sfu, SfuConfig,
         command::{Command, JoinSpec, Mode},
     },
-    transport::{Certificate, PeerConfig, RemoteAddress},
+    transport::{Candidate, Certificate, PeerConfig, RemoteAddress},
 };
 use rostrum_rtc::{
     names::{AppId, ChannelId, UserId},
@@ -48,7 +48,8 @@ impl World {
         static CERTIFICATE: OnceLock<Arc<Certificate>> = OnceLock::new();
         let certificate = CERTIFICATE.get_or_init(|| Arc::new(Certificate::generate().unwrap()));
         let config = SfuConfig {
-            peer: PeerConfig::new(certificate.clone(), vec![service()]),
+            peer: PeerConfig::new(certificate.clone(), [Candidate::Udp(service())]),
+            candidates: Vec::new(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             apps: vec![App { id: AppId::new("app").unwrap(), key: AppKey::new("key") }],

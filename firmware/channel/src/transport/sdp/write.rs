@@ -2,14 +2,11 @@
 
 use super::{Codec, Direction};
 use crate::transport::{
-    CodecKey, MediaKind, Mid, Rid, SenderSpec,
+    Candidate, CodecKey, MediaKind, Mid, Rid, SenderSpec,
     data::{MAX_MESSAGE_LEN, SCTP_PORT},
     extension::ExtensionIds,
 };
-use std::{
-    fmt::{self, Display},
-    net::SocketAddr,
-};
+use std::fmt::{self, Display};
 
 /// How many of our addresses are told.
 const MAX_CANDIDATES: usize = 16;
@@ -23,7 +20,7 @@ pub(in crate::transport) struct LocalDescription<'a> {
     pub(in crate::transport) fingerprint: &'a str,
     /// Value of `a=setup`.
     pub(in crate::transport) setup: &'static str,
-    pub(in crate::transport) candidates: &'a [SocketAddr],
+    pub(in crate::transport) candidates: &'a [Candidate],
     pub(in crate::transport) mixed: bool,
     pub(in crate::transport) media: Vec<LocalMedia<'a>>,
 }
@@ -100,10 +97,15 @@ impl LocalDescription<'_> {
         write!(f, "\r\nc=IN IP4 0.0.0.0\r\n")?;
         if std::mem::take(first) {
             for (at, candidate) in self.candidates.iter().take(MAX_CANDIDATES).enumerate() {
-                // Type preference of host candidates and one component (RFC 8445 §5.1.2.1).
-                let priority = (126_u32 << 24) | ((65_535 - at as u32) << 8) | 255;
-                let (ip, port) = (candidate.ip(), candidate.port());
-                write!(f, "a=candidate:{} 1 udp {priority} {ip} {port} typ host\r\n", at + 1)?;
+                // Type preference of host candidates and one component (RFC 8445 §5.1.2.1); TCP only where nothing
+                // else goes (RFC 6544 §4.2).
+                let (protocol, preference, address, more) = match candidate {
+                    Candidate::Udp(address) => ("udp", 126_u32, address, ""),
+                    Candidate::Tcp(address) => ("tcp", 90, address, " tcptype passive"),
+                };
+                let priority = (preference << 24) | ((65_535 - at as u32) << 8) | 255;
+                let (ip, port) = (address.ip(), address.port());
+                write!(f, "a=candidate:{} 1 {protocol} {priority} {ip} {port} typ host{more}\r\n", at + 1)?;
             }
             write!(f, "a=end-of-candidates\r\n")?;
         }

@@ -2,13 +2,11 @@
 
 use super::network::{Network, client, config, spec};
 use crate::transport::{
-    CloseReason, Demux, IceCredentials, MediaKind, Peer, PeerConfig, PeerEvent, RemoteAddress, SdpError,
+    Candidate, CloseReason, Demux, IceCredentials, MediaKind, Peer, PeerConfig, PeerEvent, RemoteAddress,
+    SdpError,
 };
 use rand::{SeedableRng, rngs::StdRng};
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 use str0m::media::{Direction, MediaKind as ClientKind};
 
 fn connected() -> Network {
@@ -173,9 +171,10 @@ fn another_offer(now: Instant) -> String {
 
 #[test]
 fn all_addresses_are_told_best_first() {
-    let addresses: Vec<SocketAddr> =
-        ["192.0.2.1:7882", "[2001:db8::1]:7882"].map(|a| a.parse().unwrap()).to_vec();
-    let config = PeerConfig::new(config().certificate, addresses);
+    let addresses = ["192.0.2.1:7882", "[2001:db8::1]:7882"].map(|a| a.parse().unwrap());
+    let candidates =
+        [Candidate::Udp(addresses[0]), Candidate::Udp(addresses[1]), Candidate::Tcp(addresses[0])];
+    let config = PeerConfig::new(config().certificate, candidates);
     let mut rng = StdRng::seed_from_u64(9);
     let mut peer = Peer::new(Instant::now(), &config, IceCredentials::generate(&mut rng));
     peer.add_sender(spec(MediaKind::Audio, "a", 1));
@@ -186,7 +185,47 @@ fn all_addresses_are_told_best_first() {
         [
             "a=candidate:1 1 udp 2130706431 192.0.2.1 7882 typ host",
             "a=candidate:2 1 udp 2130706175 2001:db8::1 7882 typ host",
+            "a=candidate:3 1 tcp 1526726143 192.0.2.1 7882 typ host tcptype passive",
         ]
     );
     assert!(offer.contains("a=ice-lite\r\n") && offer.contains("a=end-of-candidates\r\n"));
+}
+
+/// Times in which connections with `str0m` came up, sorted; those that did not come last.
+fn times_to_connect(loss: f64, service_waits: bool) -> Vec<Duration> {
+    let times = (0..60).map(|seed| {
+        let mut network = Network::lossy(loss, seed);
+        if service_waits {
+            let mut change = network.client.sdp_api();
+            change.add_media(ClientKind::Audio, Direction::SendOnly, None, None, None);
+            let offer = change.apply().unwrap();
+            network.client_offers(offer);
+        } else {
+            network.service.add_sender(spec(MediaKind::Audio, "a", 1));
+            network.service_offers();
+        }
+        let start = network.now;
+        let up = |n: &mut Network| n.service.is_connected() && n.client.is_connected();
+        if network.run_until(Duration::from_secs(25), up) { network.now - start } else { Duration::MAX }
+    });
+    let mut times: Vec<_> = times.collect();
+    times.sort();
+    times
+}
+
+// The timers of the other end, a second and doubled each time, are what these figures are made of.
+
+#[test]
+fn a_path_that_loses_every_fifth_datagram_delays_connections_and_prevents_none() {
+    for service_waits in [true, false] {
+        let times = times_to_connect(0.2, service_waits);
+        assert!(times[30] < Duration::from_millis(1500), "median: {:?}", times[30]);
+        assert!(times[59] < Duration::from_secs(12), "slowest: {:?}", &times[50..]);
+    }
+}
+
+#[test]
+fn a_path_that_loses_every_second_datagram_prevents_few_connections() {
+    let times = times_to_connect(0.5, true);
+    assert!(times[47] < Duration::MAX, "{:?}", &times[40..]);
 }

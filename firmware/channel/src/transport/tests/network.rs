@@ -33,7 +33,7 @@ pub(super) fn client() -> RemoteAddress {
 pub(super) fn config() -> PeerConfig {
     static CERTIFICATE: OnceLock<Arc<Certificate>> = OnceLock::new();
     let certificate = CERTIFICATE.get_or_init(|| Arc::new(Certificate::generate().unwrap()));
-    PeerConfig::new(certificate.clone(), vec![service_address()])
+    PeerConfig::new(certificate.clone(), vec![crate::transport::Candidate::Udp(service_address())])
 }
 
 enum Packet {
@@ -50,6 +50,8 @@ pub(super) struct Network {
     pub(super) client_events: VecDeque<Event>,
     /// Share of media packets (not of the handshake) that is lost, each way.
     pub(super) loss: f64,
+    /// The handshakes of ICE and DTLS are lost as often.
+    pub(super) loses_handshakes: bool,
     /// Nothing gets through at all.
     pub(super) cut: bool,
     /// What the client complained about last.
@@ -82,6 +84,7 @@ impl Network {
             events: VecDeque::new(),
             client_events: VecDeque::new(),
             loss: 0.0,
+            loses_handshakes: false,
             cut: false,
             client_error: None,
             seen: Vec::new(),
@@ -91,6 +94,14 @@ impl Network {
             rng,
             client_timeout: now,
         }
+    }
+
+    /// A path that loses a share of everything, each way; each seed loses others.
+    pub(super) fn lossy(loss: f64, seed: u64) -> Network {
+        let mut network = Network::new();
+        network.rng = StdRng::seed_from_u64(seed);
+        (network.loss, network.loses_handshakes) = (loss, true);
+        network
     }
 
     /// The client's offer and our answer.
@@ -210,7 +221,8 @@ impl Network {
     fn send(&mut self, packet: Packet) {
         let (Packet::ToService(data) | Packet::ToClient(data)) = &packet;
         let media = data.first().is_some_and(|byte| *byte >= 128);
-        if self.cut || (media && self.rng.random_bool(self.loss)) {
+        let exposed = media || self.loses_handshakes;
+        if self.cut || (exposed && self.rng.random_bool(self.loss)) {
             return;
         }
         self.sent += 1;

@@ -2,8 +2,8 @@
 
 use super::network::{config, spec};
 use crate::transport::{
-    CodecKey, DataKind, Demux, IceCredentials, IncomingRtp, MediaKind, OutgoingExtensions, OutgoingRtp, Peer,
-    PeerConfig, PeerEvent, RemoteAddress, SenderSpec,
+    Candidate, CodecKey, DataKind, Demux, IceCredentials, IncomingRtp, MediaKind, OutgoingExtensions,
+    OutgoingRtp, Peer, PeerConfig, PeerEvent, RemoteAddress, SenderSpec,
 };
 use bytes::{Bytes, BytesMut};
 use rtc::{
@@ -143,7 +143,8 @@ struct Service {
 impl Service {
     async fn new() -> Service {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let config = PeerConfig::new(config().certificate, vec![socket.local_addr().unwrap()]);
+        let config =
+            PeerConfig::new(config().certificate, vec![Candidate::Udp(socket.local_addr().unwrap())]);
         let credentials = IceCredentials::generate(&mut rand::rng());
         let mut demux = Demux::default();
         demux.register(&credentials, ());
