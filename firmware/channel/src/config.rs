@@ -26,6 +26,8 @@ pub struct Config {
     pub media: Media,
     /// The applications that may use the service; at least one.
     pub apps: Vec<App>,
+    /// TURN servers for terminals whose networks let nothing else through.
+    pub turn: Turn,
     /// Bounds.
     pub limits: Limits,
     /// When a terminal counts as gone.
@@ -96,6 +98,8 @@ impl Default for Http {
 pub struct Media {
     /// Where to listen for datagrams of media (UDP); port 0 takes a free one.
     pub listen: SocketAddr,
+    /// How many UDP ports are used, from that of `listen` on; connections are spread over them.
+    pub udp_ports: u16,
     /// Where to listen for media over TCP.
     pub tcp_listen: TcpListen,
     /// The addresses that terminals are told; by default all of this machine but loopback
@@ -107,6 +111,7 @@ impl Default for Media {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([0, 0, 0, 0], 7882)),
+            udp_ports: 1,
             tcp_listen: TcpListen::Same,
             node_ip: Vec::new(),
         }
@@ -139,6 +144,55 @@ impl TryFrom<String> for TcpListen {
     }
 }
 
+/// TURN servers that make credentials from a secret, as coturn with `use-auth-secret` does.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Turn {
+    /// Their addresses, as `turn:turn.example.org:3478?transport=udp` (RFC 7065); none by default.
+    pub urls: Vec<String>,
+    /// The secret that they share with the service.
+    pub secret: Secret,
+    /// How long the credentials of one stay work.
+    pub ttl_hours: u64,
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self { urls: Vec::new(), secret: Secret::default(), ttl_hours: 24 }
+    }
+}
+
+impl Turn {
+    /// How long the credentials of one stay work.
+    pub fn ttl(&self) -> Duration {
+        Duration::from_secs(self.ttl_hours.saturating_mul(3600))
+    }
+}
+
+/// A text that is never printed.
+#[derive(Clone, Default, Deserialize)]
+#[serde(from = "String")]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
 /// One application and its secret.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -157,12 +211,20 @@ pub struct Limits {
     pub terminals_per_channel: usize,
     /// Channels at a time, over all applications.
     pub channels: usize,
-    /// Tracks that one terminal may publish.
-    pub tracks_per_terminal: usize,
+    /// Terminals in all channels.
+    pub terminals: usize,
+    /// Audio tracks that one terminal may publish, beside the sound of its screens.
+    pub audio_tracks_per_terminal: usize,
+    /// Video tracks that one terminal may publish, cameras and screens.
+    pub video_tracks_per_terminal: usize,
+    /// Screens, each with a track of sound, that one terminal may publish.
+    pub screen_tracks_per_terminal: usize,
     /// Requests a second of one application to the API and the doors.
     pub requests_per_second: u32,
     /// Bytes of one signalling message or one join request.
     pub message_bytes: usize,
+    /// Bytes of one data message.
+    pub data_message_bytes: usize,
     /// Sockets of HTTP and WebSocket at a time, and as many TCP connections of media.
     pub sockets: usize,
     /// Of these, from one address (of IPv6, from one network of 64 bits).
@@ -174,9 +236,13 @@ impl Default for Limits {
         Self {
             terminals_per_channel: 16,
             channels: 1000,
-            tracks_per_terminal: 8,
+            terminals: 10_000,
+            audio_tracks_per_terminal: 1,
+            video_tracks_per_terminal: 2,
+            screen_tracks_per_terminal: 1,
             requests_per_second: 500,
             message_bytes: 256 * 1024,
+            data_message_bytes: 64 * 1024,
             sockets: 10_000,
             sockets_per_address: 500,
         }
@@ -193,12 +259,14 @@ pub struct Timeouts {
     pub silent_ms: u64,
     /// A socket is closed this long after its opening, or its last answer, when no whole request came.
     pub request_ms: u64,
+    /// A terminal is gone this long after it joined when its media connection did not come up.
+    pub connect_ms: u64,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
         // Half a second below what the service promises (5 s and 15 s), for timers and networks.
-        Self { socket_closed_ms: 4_500, silent_ms: 14_500, request_ms: 10_000 }
+        Self { socket_closed_ms: 4_500, silent_ms: 14_500, request_ms: 5_000, connect_ms: 30_000 }
     }
 }
 
@@ -211,6 +279,11 @@ impl Timeouts {
     /// After the last datagram and the last message.
     pub fn silent(&self) -> Duration {
         Duration::from_millis(self.silent_ms)
+    }
+
+    /// From joining to the media connection.
+    pub fn connect(&self) -> Duration {
+        Duration::from_millis(self.connect_ms)
     }
 
     /// From a socket's opening, or its last answer, to the end of a request's head.
@@ -287,6 +360,22 @@ impl Config {
         if self.limits.sockets == 0 || self.limits.sockets_per_address == 0 {
             return error("limits.sockets and limits.sockets_per_address must be at least 1");
         }
+        if self.limits.terminals == 0 {
+            return error("limits.terminals must be at least 1");
+        }
+        if !(1024..=64 * 1024).contains(&self.limits.data_message_bytes) {
+            return error("limits.data_message_bytes must be 1024 to 65536");
+        }
+        if self.timeouts.connect_ms < 5_000 {
+            return error("timeouts.connect_ms must be at least 5000: slow networks need that much");
+        }
+        let is_turn = |url: &String| url.starts_with("turn:") || url.starts_with("turns:");
+        if let Some(url) = self.turn.urls.iter().find(|url| !is_turn(url)) {
+            return error(&format!("turn.urls: {url:?} must be as turn:turn.example.org:3478?transport=udp"));
+        }
+        if !self.turn.urls.is_empty() && self.turn.secret.expose().is_empty() {
+            return error("turn.secret is missing; it is coturn's static-auth-secret");
+        }
         if self.timeouts.request_ms < 1000 {
             return error("timeouts.request_ms must be at least 1000: slow networks need that much");
         }
@@ -301,6 +390,13 @@ impl Config {
             && !matches!(url.scheme(), "http" | "https")
         {
             return error("http.public_url must start with http:// or https://");
+        }
+        let last_port =
+            u32::from(self.media.listen.port()) + u32::from(self.media.udp_ports).saturating_sub(1);
+        if !(1..=256).contains(&self.media.udp_ports) || last_port > 65_535 {
+            return error(
+                "media.udp_ports must be 1 to 256, and all ports from that of media.listen below 65536",
+            );
         }
         if let TcpListen::At(address) = self.media.tcp_listen
             && address.is_ipv4() != self.media.listen.is_ipv4()
@@ -343,6 +439,7 @@ mod tests {
         assert_eq!(format!("{:?}", config.timeouts), format!("{:?}", defaults.timeouts));
         assert_eq!(format!("{:?}", config.guests), format!("{:?}", defaults.guests));
         assert_eq!(config.http.pages, defaults.http.pages);
+        assert_eq!(format!("{:?}", config.turn), format!("{:?}", defaults.turn));
     }
 
     #[test]
@@ -372,8 +469,17 @@ mod tests {
         assert!(error(&format!("{app}{app}")).contains("twice"));
         assert!(error(&format!("{app}[http]\npublic_url = \"ftp://x\"\n")).contains("http://"));
         assert!(error(&format!("{app}[media]\nnode_ip = [\"::1\"]\n")).contains("IPv6"));
+        assert!(error(&format!("{app}[turn]\nurls = [\"turn:t\"]\n")).contains("turn.secret"));
+        assert!(
+            error(&format!("{app}[turn]\nurls = [\"http://t\"]\nsecret = \"s\"\n")).contains("turn:turn.")
+        );
+        assert!(error(&format!("{app}[limits]\ndata_message_bytes = 100000\n")).contains("65536"));
         let family = error(&format!("{app}[media]\ntcp_listen = \"[::1]:1\"\n"));
         assert!(family.contains("both be IPv4"), "{family}");
+        assert!(
+            error(&format!("{app}[media]\nlisten = \"0.0.0.0:65535\"\nudp_ports = 2\n"))
+                .contains("udp_ports")
+        );
         assert!(error(&format!("{app}[media]\ntcp_listen = \"on\"\n")).contains("\"same\""));
         let tls = "[http.tls]\ncertificate = \"c\"\nkey = \"k\"\nplain_listen = \"0.0.0.0:1\"\n";
         assert!(error(&format!("{app}{tls}")).contains("loopback"));
@@ -384,5 +490,7 @@ mod tests {
     fn a_key_is_not_printed() {
         let config = Config::parse("c.toml", "[[apps]]\nid = \"a\"\nkey = \"hush\"\n").unwrap();
         assert!(!format!("{config:?}").contains("hush"));
+        let turn = Turn { secret: "hush".to_string().into(), ..Turn::default() };
+        assert!(!format!("{turn:?}").contains("hush"));
     }
 }

@@ -1,4 +1,4 @@
-//! The thread that owns the media socket and everything that packets touch.
+//! The thread that owns the media sockets and everything that packets touch.
 
 use std::io;
 use std::net::SocketAddr;
@@ -45,7 +45,7 @@ pub(crate) fn unix_time() -> Duration {
 
 /// Starts the thread. It ends when all senders of commands are gone.
 pub(crate) fn start(
-    socket: std::net::UdpSocket,
+    sockets: Vec<std::net::UdpSocket>,
     tcp: TcpPaths,
     sfu: Sfu,
     commands: mpsc::Receiver<Command>,
@@ -54,8 +54,9 @@ pub(crate) fn start(
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServiceError::Thread)?;
     let work = move || {
         runtime.block_on(async {
-            match MediaSocket::new(socket) {
-                Ok(socket) => MediaThread { socket, tcp, sfu }.run(commands).await,
+            let sockets = sockets.into_iter().map(MediaSocket::new).collect::<io::Result<Vec<_>>>();
+            match sockets {
+                Ok(sockets) => MediaThread { sockets, tcp, sfu }.run(commands).await,
                 Err(error) => {
                     log::error!(error:%; "the media socket cannot be watched; nothing is forwarded")
                 }
@@ -66,7 +67,8 @@ pub(crate) fn start(
 }
 
 struct MediaThread {
-    socket: MediaSocket,
+    /// Their places are the numbers of [`LocalSocket::Udp`].
+    sockets: Vec<MediaSocket>,
     tcp: TcpPaths,
     sfu: Sfu,
 }
@@ -83,7 +85,7 @@ impl MediaThread {
                 }
             };
             tokio::select! {
-                readable = self.socket.readable() => match readable {
+                readable = readable(&self.sockets) => match readable {
                     Ok(()) => self.receive(),
                     Err(error) => log::warn!(error:%; "media socket"),
                 },
@@ -113,19 +115,24 @@ impl MediaThread {
             forwarded = counters.packets_forwarded,
             resent = counters.packets_resent,
             unknown = counters.datagrams_unknown,
-            unsent = self.socket.unsent() + self.tcp.dropped;
+            unsent = self.sockets.iter().map(MediaSocket::unsent).sum::<u64>() + self.tcp.dropped;
             "media thread ends"
         );
     }
 
-    /// Takes one batch of datagrams; more wait until what they led to is sent.
+    /// Takes one batch of datagrams of each socket; more wait until what they led to is sent.
     fn receive(&mut self) {
-        let sfu = &mut self.sfu;
         let now = Instant::now();
-        // An error is an ICMP answer to an earlier datagram: the terminal is gone, and its timeout says so.
-        let take = |from, datagram| sfu.handle_datagram(now, RemoteAddress::udp(from), datagram);
-        if let Err(error) = self.socket.receive(take) {
-            log::debug!(error:%; "media socket");
+        for (at, socket) in (0..).zip(&mut self.sockets) {
+            let sfu = &mut self.sfu;
+            let socket_of = LocalSocket::Udp(at);
+            let take = |address, datagram| {
+                sfu.handle_datagram(now, RemoteAddress { socket: socket_of, address }, datagram);
+            };
+            // An error is an ICMP answer to an earlier datagram: the terminal is gone, and its timeout says so.
+            if let Err(error) = socket.receive(take) {
+                log::debug!(error:%; "media socket");
+            }
         }
     }
 
@@ -143,10 +150,25 @@ impl MediaThread {
     fn transmit(&mut self) {
         while let Some((to, datagram)) = self.sfu.poll_transmit() {
             match to.socket {
-                LocalSocket::Udp(_) => self.socket.push(to.address, datagram),
+                LocalSocket::Udp(at) => {
+                    if let Some(socket) = self.sockets.get_mut(usize::from(at)) {
+                        socket.push(to.address, datagram);
+                    }
+                }
                 LocalSocket::Tcp(id) => self.tcp.send(Instant::now(), id, datagram),
             }
         }
-        self.socket.flush();
+        self.sockets.iter_mut().for_each(MediaSocket::flush);
+    }
+}
+
+/// Waits until one of the sockets has something.
+async fn readable(sockets: &[MediaSocket]) -> io::Result<()> {
+    match sockets {
+        [only] => only.readable().await,
+        several => {
+            let waits = several.iter().map(|socket| Box::pin(socket.readable()));
+            futures_util::future::select_all(waits).await.0
+        }
     }
 }

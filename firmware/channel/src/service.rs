@@ -27,8 +27,6 @@ use crate::transport::{Candidate, Certificate, PeerConfig};
 const COMMANDS: usize = 1024;
 /// How long sockets may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// How long a connection may take to come up.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A service that listens.
 pub struct RunningService {
@@ -63,34 +61,47 @@ pub async fn serve(config: Config) -> Result<RunningService, ServiceError> {
     let (http_addr, plain_addr) = (main.1, plain.as_ref().map(|plain| plain.1));
 
     let media_error = |source| ServiceError::Media { address: config.media.listen, source };
-    let socket = media_thread::open_socket(config.media.listen)?;
-    let media_addr = socket.local_addr().map_err(media_error)?;
+    let mut udp = Vec::new();
+    for at in 0..config.media.udp_ports {
+        // Port 0 takes a free one each time.
+        let port = config.media.listen.port();
+        let port = if port == 0 { 0 } else { port + at };
+        udp.push(media_thread::open_socket(SocketAddr::new(config.media.listen.ip(), port))?);
+    }
+    let media_addrs: Vec<SocketAddr> =
+        udp.iter().map(std::net::UdpSocket::local_addr).collect::<Result<_, _>>().map_err(media_error)?;
+    let media_addr = media_addrs[0];
     let machine = addresses::of_this_machine().map_err(ServiceError::Addresses)?;
     let limits =
         GateLimits { sockets: config.limits.sockets, per_address: config.limits.sockets_per_address };
     let tcp_listener = listen_for_media(config.media.tcp_listen, config.media.listen, media_addr).await?;
     let told = |listen| addresses::of_socket(&config.media.node_ip, listen, &machine);
-    let udp_candidates = told(media_addr);
-    let mut candidates: Vec<_> = udp_candidates.iter().copied().map(Candidate::Udp).collect();
     let media_tcp_addr = tcp_listener.as_ref().and_then(|listener| listener.local_addr().ok());
-    candidates.extend(media_tcp_addr.into_iter().flat_map(told).map(Candidate::Tcp));
+    let tcp_candidates: Vec<Candidate> =
+        media_tcp_addr.into_iter().flat_map(told).map(Candidate::Tcp).collect();
+    let candidates: Vec<Arc<[Candidate]>> = media_addrs
+        .iter()
+        .map(|listen| told(*listen).into_iter().map(Candidate::Udp).chain(tcp_candidates.clone()).collect())
+        .collect();
     let (tcp, tcp_door) = media_tcp::paths(tcp_listener, Gate::new(limits), config.timeouts.request());
-    let public_url = public_url(&config, http_addr, &udp_candidates);
+    let public_url = public_url(&config, http_addr, &told(media_addr));
 
-    let mut peer = PeerConfig::new(Arc::new(Certificate::generate()?), candidates);
+    let mut peer = PeerConfig::new(Arc::new(Certificate::generate()?), candidates[0].clone());
     peer.timeouts.consent = config.timeouts.silent();
-    peer.timeouts.connect = CONNECT_TIMEOUT;
+    peer.timeouts.connect = config.timeouts.connect();
+    peer.max_data_message_len = config.limits.data_message_bytes;
     let sfu_config = SfuConfig {
         peer,
-        candidates: Vec::new(),
+        candidates,
         limits: config.limits.clone(),
         timeouts: config.timeouts.clone(),
+        turn: config.turn.clone(),
         apps: config.apps.clone(),
     };
     let sfu = Sfu::new(sfu_config, StdRng::from_os_rng(), Instant::now(), media_thread::unix_time());
     let gate = Gate::new(limits);
     let (commands, receiver) = mpsc::channel(COMMANDS);
-    let media = media_thread::start(socket, tcp, sfu, receiver)?;
+    let media = media_thread::start(udp, tcp, sfu, receiver)?;
 
     let (sockets, stop) = (TaskTracker::new(), CancellationToken::new());
     let listener = |socket, tls| Listener {

@@ -583,3 +583,122 @@ async fn https_shows_new_connections_the_new_certificate_and_drops_nobody() {
     say(&mut socket, signal_request::Message::Ping(1)).await;
     assert!(receive(&mut socket).await.is_some(), "the old connection goes on");
 }
+
+#[tokio::test]
+async fn more_terminals_than_allowed_are_refused_with_the_limits_name() {
+    let house = House::with("[limits]\nterminals = 1\n").await;
+    let mut ann = house.knock("/rtc", &jwt("ann")).await.unwrap();
+    receive(&mut ann).await.unwrap();
+    let (status, words) = house.knock("/rtc", &jwt("bob")).await.unwrap_err();
+    assert_eq!(status, 409);
+    assert!(words.contains("limits.terminals") && words.contains('1'), "{words}");
+    // Whoever takes the place of its former self is not one more.
+    let mut again = house.knock("/rtc", &jwt("ann")).await.unwrap();
+    assert!(matches!(receive(&mut again).await, Some(signal_response::Message::Join(_))));
+}
+
+#[tokio::test]
+async fn a_terminal_whose_media_never_comes_up_is_sent_away() {
+    let house = House::with("[timeouts]\nconnect_ms = 5000\n").await;
+    let mut ann = house.knock("/rtc", &jwt("ann")).await.unwrap();
+    let joined = tokio::time::Instant::now();
+    loop {
+        let message = receive(&mut ann).await.expect("a leave comes first");
+        if let signal_response::Message::Leave(leave) = message {
+            assert_eq!(leave.reason(), DisconnectReason::JoinFailure);
+            break;
+        }
+    }
+    assert!(joined.elapsed() > Duration::from_secs(4), "{:?}", joined.elapsed());
+}
+
+#[tokio::test]
+async fn more_tracks_than_allowed_are_refused_with_the_limits_name() {
+    use livekit_protocol::{AddTrackRequest, TrackSource, TrackType, request_response};
+    let house = House::new().await;
+    let mut ann = house.knock("/rtc", &jwt("ann")).await.unwrap();
+    let add = |cid: &str, kind: TrackType, source: TrackSource| {
+        signal_request::Message::AddTrack(AddTrackRequest {
+            cid: cid.to_string(),
+            r#type: kind.into(),
+            source: source.into(),
+            ..Default::default()
+        })
+    };
+    let (audio, video) = (TrackType::Audio, TrackType::Video);
+    let wanted = [
+        add("1", audio, TrackSource::Microphone),
+        add("2", video, TrackSource::Camera),
+        add("3", video, TrackSource::ScreenShare),
+        add("4", audio, TrackSource::ScreenShareAudio),
+    ];
+    let refused = [
+        (add("5", audio, TrackSource::Microphone), "limits.audio_tracks_per_terminal"),
+        (add("6", video, TrackSource::Camera), "limits.video_tracks_per_terminal"),
+        (add("7", video, TrackSource::ScreenShare), "limits.screen_tracks_per_terminal"),
+        (add("8", audio, TrackSource::ScreenShareAudio), "limits.screen_tracks_per_terminal"),
+    ];
+    for message in wanted {
+        say(&mut ann, message).await;
+        while !matches!(receive(&mut ann).await.unwrap(), signal_response::Message::TrackPublished(_)) {}
+    }
+    for (message, setting) in refused {
+        say(&mut ann, message).await;
+        let response = loop {
+            if let signal_response::Message::RequestResponse(response) = receive(&mut ann).await.unwrap() {
+                break response;
+            }
+        };
+        assert_eq!(response.reason(), request_response::Reason::LimitExceeded);
+        assert!(response.message.contains(setting), "{}", response.message);
+    }
+}
+
+#[tokio::test]
+async fn turn_servers_come_with_credentials_of_ones_own() {
+    let house =
+        House::with("[turn]\nurls = [\"turn:t.example.org?transport=udp\"]\nsecret = \"hush\"\n").await;
+    let mut told = Vec::new();
+    for user in ["ann", "bob"] {
+        let mut socket = house.knock("/rtc/v1", &jwt(user)).await.unwrap();
+        let Some(signal_response::Message::Join(join)) = receive(&mut socket).await else { panic!() };
+        let server = join.ice_servers.into_iter().next().unwrap();
+        assert_eq!(server.urls, ["turn:t.example.org?transport=udp"]);
+        let (expiry, name) = server.username.split_once(':').unwrap();
+        assert_eq!(name, user);
+        assert!(expiry.parse::<u64>().unwrap() > now() + 3600);
+        told.push(server.credential);
+    }
+    assert_ne!(told[0], told[1]);
+}
+
+#[tokio::test]
+async fn connections_are_spread_over_the_udp_ports_and_all_are_told_of_tcp() {
+    let pages = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[http]\nlisten = \"127.0.0.1:0\"\npages = {:?}\n[media]\nlisten = \"127.0.0.1:0\"\nudp_ports = 3\n\
+         [[apps]]\nid = \"{APP}\"\nkey = \"{KEY}\"\n",
+        pages.path()
+    );
+    let service = serve(Config::parse("test", &text).unwrap()).await.unwrap();
+    let tcp = service.media_tcp_addr.unwrap().port();
+    let house = House { service, _pages: pages };
+    let mut ports = std::collections::BTreeSet::new();
+    let mut sockets = Vec::new();
+    for user in ["ann", "bob", "cleo"] {
+        let mut socket = house.knock("/rtc", &jwt(user)).await.unwrap();
+        let offer = loop {
+            if let signal_response::Message::Offer(offer) = receive(&mut socket).await.unwrap() {
+                break offer.sdp;
+            }
+        };
+        let port = |protocol: &str| {
+            let line = offer.lines().find(|line| line.contains(&format!(" 1 {protocol} "))).unwrap();
+            line.split(' ').nth(5).unwrap().parse::<u16>().unwrap()
+        };
+        ports.insert(port("udp"));
+        assert_eq!(port("tcp"), tcp);
+        sockets.push(socket);
+    }
+    assert_eq!(ports.len(), 3, "{ports:?}");
+}

@@ -376,10 +376,10 @@ async fn a_full_channel_says_when_to_come_back() {
 
 #[tokio::test]
 async fn a_limit_on_tracks_holds_here_too() {
-    let house = House::with("[limits]\ntracks_per_terminal = 1\n").await;
+    let house = House::with("[limits]\naudio_tracks_per_terminal = 1\nvideo_tracks_per_terminal = 0\n").await;
     let (status, text) = problem(house.post("/whip/room", &jwt("cam"), &both("sendonly")).await).await;
     assert_eq!(status, 422);
-    assert!(text.contains("tracks_per_terminal"), "{text}");
+    assert!(text.contains("video_tracks_per_terminal"), "{text}");
     assert_eq!(house.channels().await, json!([]));
 }
 

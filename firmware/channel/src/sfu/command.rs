@@ -66,7 +66,9 @@ pub type SocketNumber = u32;
 #[non_exhaustive]
 pub enum JoinRefusal {
     /// The channel has as many terminals as it may.
-    #[error("the channel is full: it has {limit} terminals already; wait until one leaves")]
+    #[error(
+        "the channel is full: it has {limit} terminals already (limits.terminals_per_channel); wait until one leaves"
+    )]
     ChannelFull {
         /// `limits.terminals_per_channel`.
         limit: usize,
@@ -75,6 +77,12 @@ pub enum JoinRefusal {
     #[error("the service has {limit} channels already; join one of them or raise limits.channels")]
     TooManyChannels {
         /// `limits.channels`.
+        limit: usize,
+    },
+    /// There are as many terminals as there may be.
+    #[error("the service has {limit} terminals already (limits.terminals); wait until one leaves")]
+    TooManyTerminals {
+        /// `limits.terminals`.
         limit: usize,
     },
     /// The service stops.

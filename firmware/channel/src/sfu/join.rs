@@ -91,6 +91,10 @@ impl Sfu {
         }
         let channel_key = (identity.app.clone(), identity.channel.clone());
         let limits = &self.config.limits;
+        let all = self.sessions.len();
+        if all >= limits.terminals && !self.sessions.keys().any(|key| self.is_former_of(key, identity)) {
+            return Err(JoinRefusal::TooManyTerminals { limit: limits.terminals });
+        }
         match self.channels.get(&channel_key) {
             Some(channel) => {
                 let there = channel.sessions.iter().chain(self.forwarded_into(&channel_key));
@@ -105,6 +109,13 @@ impl Sfu {
             None => {}
         }
         Ok(())
+    }
+
+    /// Whether a session of any channel is the newcomer's former self.
+    fn is_former_of(&self, key: SessionKey, identity: &Identity) -> bool {
+        let here =
+            |session: &Session| session.app() == &identity.app && session.channel() == &identity.channel;
+        self.sessions.get(key).is_some_and(here) && self.is_former(key, identity)
     }
 
     /// Whether a session is the newcomer's former self: the same UserId, or the same hardware terminal.
@@ -179,6 +190,7 @@ impl Sfu {
             stuck: false,
             socket_closed: None,
             last_heard: now,
+            joined: now,
             refresh_at: now,
             sections_asked: false,
             quality: QualityMeter::default(),
@@ -250,6 +262,11 @@ impl Sfu {
             server_version: LIVEKIT_VERSION.to_string(),
             subscriber_primary: dual && session.identity.grants.may_subscribe(),
             fast_publish: session.identity.grants.may_publish(),
+            ice_servers: super::turn::servers(
+                &self.config.turn,
+                session.user().as_str(),
+                Duration::from_millis(self.unix_ms(now)),
+            ),
             ping_interval: PING_INTERVAL_S,
             ping_timeout: PING_TIMEOUT_S,
             server_info: Some(server_info()),

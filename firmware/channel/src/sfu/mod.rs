@@ -12,6 +12,7 @@ mod dynacast;
 mod feedback;
 mod forwarding;
 mod join;
+mod limits;
 mod link;
 mod manage;
 mod negotiation;
@@ -27,6 +28,7 @@ mod subscribe;
 mod tests;
 mod tick;
 mod track;
+mod turn;
 mod whep;
 pub mod whip;
 
@@ -41,7 +43,7 @@ use rand::{Rng, RngCore};
 use rostrum_rtc::names::{AppId, ChannelId};
 use slotmap::{SlotMap, new_key_type};
 
-use crate::config::{App, Limits, Timeouts};
+use crate::config::{App, Limits, Timeouts, Turn};
 use crate::transport::{
     Candidate, Demux, IceCredentials, Mid, OutgoingRtp, Peer, PeerConfig, PeerEvent, RemoteAddress,
 };
@@ -75,6 +77,8 @@ pub struct SfuConfig {
     pub limits: Limits,
     /// When a terminal counts as gone.
     pub timeouts: Timeouts,
+    /// TURN servers that terminals are told.
+    pub turn: Turn,
     /// Applications, whose keys sign refreshed tokens.
     pub apps: Vec<App>,
 }

@@ -32,25 +32,19 @@ impl Sfu {
                 true => "participants whom others do not see publish nothing",
                 false => "the token does not allow publishing from this source",
             };
-            Some((request_response::Reason::NotAllowed, why))
-        } else if session.tracks.len() >= self.config.limits.tracks_per_terminal {
-            Some((request_response::Reason::LimitExceeded, "the terminal publishes as many tracks as it may"))
+            Some((request_response::Reason::NotAllowed, why.to_string()))
         } else if request.r#type() == TrackType::Data || !request.sid.is_empty() {
             Some((
                 request_response::Reason::UnsupportedType,
-                "data tracks and backup codecs are not supported",
+                "data tracks and backup codecs are not supported".to_string(),
             ))
         } else {
-            None
+            let reason = request_response::Reason::LimitExceeded;
+            self.too_many_tracks(key, &request).map(|message| (reason, message))
         };
         if let Some((reason, message)) = refusal {
             let request = Some(request_response::Request::AddTrack(request));
-            let response = RequestResponse {
-                reason: reason.into(),
-                message: message.to_string(),
-                request,
-                ..Default::default()
-            };
+            let response = RequestResponse { reason: reason.into(), message, request, ..Default::default() };
             return self.send(key, Message::RequestResponse(response));
         }
         let peer = session.peers.publisher();

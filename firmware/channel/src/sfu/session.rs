@@ -97,6 +97,7 @@ pub(super) struct Session {
     pub(super) stuck: bool,
     pub(super) socket_closed: Option<Instant>,
     pub(super) last_heard: Instant,
+    pub(super) joined: Instant,
     pub(super) refresh_at: Instant,
     /// Media sections were asked for and its next offer is awaited.
     pub(super) sections_asked: bool,

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::command::{Command, JoinRefusal, JoinSpec, Manage, Mode, ToSocket};
 use super::{SessionKey, Sfu, SfuConfig};
-use crate::config::{App, Limits, Timeouts};
+use crate::config::{App, Limits, Timeouts, Turn};
 use crate::transport::{Candidate, Certificate, PeerConfig};
 
 /// What Chromium offers: one section to publish with simulcast, and others.
@@ -78,7 +78,9 @@ impl Service {
             peer: PeerConfig::new(certificate, vec![Candidate::Udp("127.0.0.1:7882".parse().unwrap())]),
             candidates: Vec::new(),
             limits: Limits { terminals_per_channel: 3, channels: 2, ..Limits::default() },
-            timeouts: Timeouts::default(),
+            // Nobody here has media.
+            timeouts: Timeouts { connect_ms: 3_600_000, ..Timeouts::default() },
+            turn: Turn::default(),
             apps: vec![App { id: AppId::new("app").unwrap(), key: AppKey::new("key") }],
         };
         let now = Instant::now();
@@ -353,7 +355,7 @@ fn no_more_tracks_than_allowed_are_published() {
     for n in 0..100 {
         service.say(&ann, Request::AddTrack(camera(&n.to_string())));
     }
-    assert_eq!(service.sfu.tracks.len(), Limits::default().tracks_per_terminal);
+    assert_eq!(service.sfu.tracks.len(), Limits::default().video_tracks_per_terminal);
 }
 
 #[test]
@@ -480,7 +482,7 @@ proptest! {
         }
         prop_assert!(service.sfu.sessions.len() <= 2);
         prop_assert!(service.sfu.peers.len() <= 4);
-        prop_assert!(service.sfu.tracks.len() <= Limits::default().tracks_per_terminal);
+        prop_assert!(service.sfu.tracks.len() <= 4);
         service.say(&client, Request::Leave(LeaveRequest::default()));
         prop_assert_eq!(service.sfu.sessions.len(), 1);
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use livekit_protocol::{
     ConnectionQualityInfo, ConnectionQualityUpdate, DisconnectReason, SpeakerInfo, SpeakersChanged,
-    leave_request, signal_response::Message,
+    leave_request, participant_info, signal_response::Message,
 };
 
 use super::{ChannelKey, SessionKey, Sfu, TrackKey, quality, speakers};
@@ -53,6 +53,10 @@ impl Sfu {
                 gone.push((key, DisconnectReason::ConnectionTimeout));
             } else if session.stuck {
                 gone.push((key, DisconnectReason::SignalClose));
+            } else if session.state == participant_info::State::Joined
+                && since(session.joined) >= timeouts.connect()
+            {
+                gone.push((key, DisconnectReason::JoinFailure));
             }
         }
         for (key, reason) in gone {

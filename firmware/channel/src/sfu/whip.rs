@@ -181,7 +181,9 @@ pub enum WhipRefusal {
         limit: usize,
     },
     /// A limit of the service on tracks.
-    #[error("the terminal may not publish that many tracks: at most {limit} (limits.tracks_per_terminal)")]
+    #[error(
+        "the terminal may not publish that many tracks: at most {limit} (limits.audio_tracks_per_terminal, limits.video_tracks_per_terminal)"
+    )]
     Tracks {
         /// The limit.
         limit: usize,
@@ -299,7 +301,8 @@ impl Sfu {
                 Vec::new()
             }
         };
-        let limit = self.config.limits.tracks_per_terminal;
+        let limits = &self.config.limits;
+        let limit = limits.audio_tracks_per_terminal + limits.video_tracks_per_terminal;
         if add_tracks.len() > limit {
             return Err(WhipRefusal::Tracks { limit });
         }

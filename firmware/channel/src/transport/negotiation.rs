@@ -216,6 +216,7 @@ impl Negotiation {
         certificate: &Certificate,
         credentials: &IceCredentials,
         candidates: &[Candidate],
+        max_message_len: usize,
     ) -> String {
         self.version += 1;
         let setup = match (offer, self.role) {
@@ -231,6 +232,7 @@ impl Negotiation {
             fingerprint: certificate.fingerprint_sha256(),
             setup,
             candidates,
+            max_message_len,
             mixed: offer || self.mixed,
             media: self.sections.iter().map(Section::local_media).collect(),
         }

@@ -3,7 +3,7 @@
 use super::{
     AudioPreference, Candidate, Certificate, CloseReason, CodecKey, DataKind, IceCredentials, Mid,
     PayloadMapping, PeerEvent, RemoteAddress, SdpError, Section, SendDataError, SenderSpec,
-    data::{DataChannels, DataOutput},
+    data::{DataChannels, DataOutput, MAX_MESSAGE_LEN},
     dtls::{Dtls, DtlsOutput},
     ice::{self, IceLite},
     negotiation::Negotiation,
@@ -49,12 +49,19 @@ pub struct PeerConfig {
     pub candidates: Arc<[Candidate]>,
     /// How long a connection may be silent.
     pub timeouts: Timeouts,
+    /// Bytes of one data message of the remote, at most 65,536; longer ones are dropped.
+    pub max_data_message_len: usize,
 }
 
 impl PeerConfig {
     /// A configuration with the default timeouts.
     pub fn new(certificate: Arc<Certificate>, candidates: impl Into<Arc<[Candidate]>>) -> PeerConfig {
-        PeerConfig { certificate, candidates: candidates.into(), timeouts: Timeouts::default() }
+        PeerConfig {
+            certificate,
+            candidates: candidates.into(),
+            timeouts: Timeouts::default(),
+            max_data_message_len: MAX_MESSAGE_LEN,
+        }
     }
 }
 
@@ -378,6 +385,7 @@ impl Peer {
             &self.config.certificate,
             self.ice.credentials(),
             &self.config.candidates,
+            self.config.max_data_message_len,
         )
     }
 
@@ -457,7 +465,14 @@ impl Peer {
     }
 
     fn after_data(&mut self, now: Instant, out: Vec<DataOutput>) {
+        let limit = self.config.max_data_message_len;
         for output in out {
+            if let DataOutput::Message(_, bytes) = &output
+                && bytes.len() > limit
+            {
+                log::debug!(bytes = bytes.len(), limit; "a data message was too long");
+                continue;
+            }
             self.event(match output {
                 DataOutput::Open(label) => PeerEvent::DataChannelOpen { label },
                 DataOutput::Message(kind, bytes) => PeerEvent::Data { kind, bytes },

@@ -50,6 +50,7 @@ impl World {
         let config = SfuConfig {
             peer: PeerConfig::new(certificate.clone(), [Candidate::Udp(service())]),
             candidates: Vec::new(),
+            turn: Default::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             apps: vec![App { id: AppId::new("app").unwrap(), key: AppKey::new("key") }],

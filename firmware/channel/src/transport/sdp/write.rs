@@ -2,9 +2,7 @@
 
 use super::{Codec, Direction};
 use crate::transport::{
-    Candidate, CodecKey, MediaKind, Mid, Rid, SenderSpec,
-    data::{MAX_MESSAGE_LEN, SCTP_PORT},
-    extension::ExtensionIds,
+    Candidate, CodecKey, MediaKind, Mid, Rid, SenderSpec, data::SCTP_PORT, extension::ExtensionIds,
 };
 use std::fmt::{self, Display};
 
@@ -21,6 +19,8 @@ pub(in crate::transport) struct LocalDescription<'a> {
     /// Value of `a=setup`.
     pub(in crate::transport) setup: &'static str,
     pub(in crate::transport) candidates: &'a [Candidate],
+    /// Bytes of one data message that we take.
+    pub(in crate::transport) max_message_len: usize,
     pub(in crate::transport) mixed: bool,
     pub(in crate::transport) media: Vec<LocalMedia<'a>>,
 }
@@ -116,7 +116,7 @@ impl LocalDescription<'_> {
             self.fingerprint, self.setup, media.mid
         )?;
         if kind == MediaKind::Data {
-            return write!(f, "a=sctp-port:{SCTP_PORT}\r\na=max-message-size:{MAX_MESSAGE_LEN}\r\n");
+            return write!(f, "a=sctp-port:{SCTP_PORT}\r\na=max-message-size:{}\r\n", self.max_message_len);
         }
         for (extension, id) in media.extensions.iter() {
             write!(f, "a=extmap:{id} {}\r\n", extension.uri())?;
