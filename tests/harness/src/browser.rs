@@ -21,6 +21,10 @@ pub struct FakeDevices<'a> {
     pub video: Option<&'a Path>,
     /// WAV for the microphone, looped.
     pub audio: Option<&'a Path>,
+    /// Takes any certificate of HTTPS.
+    pub any_certificate: bool,
+    /// Media goes by TURN only.
+    pub relay_only: bool,
 }
 
 impl Browser {
@@ -37,7 +41,10 @@ impl Browser {
     /// # Errors
     /// When it does not start.
     pub fn with(dir: &Path, devices: &FakeDevices<'_>) -> anyhow::Result<Self> {
-        let options = json!({"video": devices.video, "audio": devices.audio});
+        let options = json!({
+            "video": devices.video, "audio": devices.audio,
+            "any_certificate": devices.any_certificate, "relay_only": devices.relay_only,
+        });
         let mut command = Command::new("node");
         command.arg("browser.mjs").arg(options.to_string()).current_dir(paths::chromium_peer());
         let mut browser = Self { node: Running::start("chromium", dir.join("chromium.log"), &mut command)? };

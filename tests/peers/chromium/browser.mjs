@@ -1,7 +1,8 @@
 // Drives Debian's Chromium for the scenarios. One JSON command a line on standard input, for example
 // {"do": "open", "page": "guest", "url": "http://..."}; each is answered by one line of JSON on standard output:
 // {"ok": ...} or {"error": "..."}. Options are one JSON object as the only argument:
-// {"video": "FILE.mjpeg", "audio": "FILE.wav"}: what the fake camera and microphone play.
+// {"video": "FILE.mjpeg", "audio": "FILE.wav"}: what the fake camera and microphone play; "any_certificate": true takes
+// any certificate of HTTPS; "relay_only": true makes pages send and receive media by TURN only.
 import { chromium } from "playwright-core";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -36,6 +37,7 @@ const context = await chromium.launchPersistentContext(profile, {
   headless: true,
   args,
   viewport: { width: 1280, height: 800 },
+  ignoreHTTPSErrors: options.any_certificate === true,
   permissions: ["camera", "microphone", "clipboard-read", "clipboard-write"],
 });
 const pages = new Map();
@@ -55,6 +57,19 @@ const server = createServer((request, response) => {
 });
 await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
 
+// Runs in the page.
+function relayOnly() {
+  const relay = (configuration) => ({ ...configuration, iceTransportPolicy: "relay" });
+  globalThis.RTCPeerConnection = class extends RTCPeerConnection {
+    constructor(configuration) {
+      super(relay(configuration));
+    }
+    setConfiguration(configuration) {
+      super.setConfiguration(relay(configuration));
+    }
+  };
+}
+
 const commands = {
   async open({ page, url, width, height }) {
     const opened = await context.newPage();
@@ -62,6 +77,7 @@ const commands = {
     opened.on("console", (message) => console.error(`[${page}] ${message.type()}: ${message.text()}`));
     opened.on("pageerror", (error) => console.error(`[${page}] error: ${error}`));
     await opened.addInitScript(inpage);
+    if (options.relay_only) await opened.addInitScript(relayOnly);
     pages.set(page, opened);
     const response = await opened.goto(url);
     return response?.status() ?? 0;

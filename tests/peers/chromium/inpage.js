@@ -228,6 +228,14 @@ globalThis.rostrumTest = (() => {
       }
       return { gap_ms: gap, rate: rate * 1000, seconds: (last[0] - first[0]) / 1000 };
     },
+    // By which way the picture of `user` comes: our candidate of the pair that is used.
+    way: async ({ user, source = "camera" }) => {
+      const publication = [...participant(user).trackPublications.values()].find((one) => one.source === source);
+      const report = await publication.track.getRTCStatsReport();
+      const transport = [...report.values()].find((one) => one.type === "transport");
+      const { candidateType, protocol } = report.get(report.get(transport.selectedCandidatePairId).localCandidateId);
+      return { type: candidateType, protocol };
+    },
     stats: async ({ user, source = "camera" }) => {
       const publication = [...participant(user).trackPublications.values()].find((one) => one.source === source);
       const report = await publication.track.getRTCStatsReport();

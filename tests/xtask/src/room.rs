@@ -22,6 +22,10 @@ pub struct Service {
     pub program: Running,
     /// `http://127.0.0.1:PORT`.
     pub url: String,
+    /// `https://127.0.0.1:PORT`, when it has a certificate.
+    pub https: Option<String>,
+    /// Port of its media.
+    pub media_port: u16,
     /// The application that it serves.
     pub app_id: String,
     /// Its secret.
@@ -29,6 +33,13 @@ pub struct Service {
     profile: String,
     dir: PathBuf,
     rest_of_config: String,
+}
+
+/// Where a service listens.
+struct Places {
+    http: String,
+    https: Option<String>,
+    media_port: u16,
 }
 
 /// How a service is started.
@@ -63,10 +74,12 @@ impl Service {
         );
         let (http, media) = options.ports;
         write_service_config(options.dir, &format!("{listen}:{http}"), media, &rest)?;
-        let (program, url) = Self::spawn(options.profile, options.dir)?;
+        let (program, places) = Self::spawn(options.profile, options.dir)?;
         Ok(Self {
             program,
-            url,
+            url: places.http,
+            https: places.https,
+            media_port: places.media_port,
             app_id: app_id.into(),
             app_key,
             profile: options.profile.into(),
@@ -75,16 +88,20 @@ impl Service {
         })
     }
 
-    fn spawn(profile: &str, dir: &Path) -> anyhow::Result<(Running, String)> {
+    fn spawn(profile: &str, dir: &Path) -> anyhow::Result<(Running, Places)> {
         let mut command = Command::new(paths::program(profile, "channeld"));
         command.arg("--config").arg(dir.join("channeld.toml"));
         let mut program = Running::start("channeld", dir.join("channeld.log"), &mut command)?;
-        let url = program.line(READY, |line| {
+        let places = program.line(READY, |line| {
             let rest = line.strip_prefix("channeld listening ")?;
-            let http = rest.split_whitespace().find_map(|word| word.strip_prefix("http="))?;
-            Some(format!("http://{}", http.replace("0.0.0.0", "127.0.0.1")))
+            let place = |name: &str| rest.split_whitespace().find_map(|word| word.strip_prefix(name));
+            Some(Places {
+                http: format!("http://{}", place("http=")?.replace("0.0.0.0", "127.0.0.1")),
+                https: place("https=").map(|address| format!("https://{address}")),
+                media_port: place("media=")?.rsplit(':').next()?.parse().ok()?,
+            })
         })?;
-        Ok((program, url))
+        Ok((program, places))
     }
 
     /// Kills it as a power cut would.
@@ -103,8 +120,10 @@ impl Service {
     pub fn start_again(&mut self) -> anyhow::Result<()> {
         // Only services on loopback are started again.
         write_service_config(&self.dir, self.url.trim_start_matches("http://"), 0, &self.rest_of_config)?;
-        let (program, url) = Self::spawn(&self.profile, &self.dir)?;
+        let (program, places) = Self::spawn(&self.profile, &self.dir)?;
         self.program = program;
+        self.media_port = places.media_port;
+        let url = places.http;
         anyhow::ensure!(url == self.url, "channeld came back at {url}, not at {}", self.url);
         Ok(())
     }

@@ -34,7 +34,10 @@ const RUN_PACKAGES: &[(&str, &str)] = &[
 const TEST_PACKAGES: &[(&str, &str)] = &[
     ("chromium", "the guest's real browser"),
     ("ffmpeg", "makes films and sounds for tests"),
-    ("iproute2", "hosts and narrow links of tests (ip, tc)"),
+    ("iproute2", "hosts and narrow links of tests (ip, tc, ss)"),
+    ("nftables", "networks of tests that block UDP"),
+    ("coturn", "TURN server of tests"),
+    ("openssl", "certificates of tests"),
 ];
 
 /// What is needed to build and run our programs.
