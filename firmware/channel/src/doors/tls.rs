@@ -23,14 +23,14 @@ pub(crate) const POLL: Duration = Duration::from_secs(2);
 #[non_exhaustive]
 pub enum TlsError {
     /// A file is absent or no PEM.
-    #[error("cannot read http.tls.{key} {file}: {source}; it must be PEM that channeld may read")]
+    #[error("cannot read http.tls.{key} {file}: {}; it must be PEM that channeld may read", words(.why))]
     Read {
         /// `certificate` or `key`.
         key: &'static str,
         /// The file.
         file: String,
         /// What is wrong with it.
-        source: pem::Error,
+        why: pem::Error,
     },
     /// There is no certificate in the file.
     #[error(
@@ -47,6 +47,15 @@ pub enum TlsError {
     OtherKey,
 }
 
+/// What is wrong with a file; the library's words for what is inside of it are numbers.
+fn words(error: &pem::Error) -> String {
+    match error {
+        pem::Error::Io(error) => error.to_string(),
+        pem::Error::NoItemsFound => "there is none in it".to_string(),
+        _ => "it is cut short or damaged".to_string(),
+    }
+}
+
 fn provider() -> Arc<crypto::CryptoProvider> {
     Arc::new(crypto::ring::default_provider())
 }
@@ -59,7 +68,7 @@ pub(crate) fn load(files: &Tls) -> Result<CertifiedKey, TlsError> {
     let name = |file: &Path| file.display().to_string();
     let read = |key, file: &Path| {
         let file = name(file);
-        move |source| TlsError::Read { key, file, source }
+        move |why| TlsError::Read { key, file, why }
     };
     let chain = CertificateDer::pem_file_iter(&files.certificate)
         .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>())
@@ -173,6 +182,8 @@ mod tests {
         assert!(load(&files(&dir, &certificate, &key)).is_ok());
         let error =
             |certificate: &str, key: &str| load(&files(&dir, certificate, key)).unwrap_err().to_string();
+        let cut = error(&certificate[..certificate.len() / 2], &key);
+        assert!(cut.contains("cut short") && cut.contains("c.pem"), "{cut}");
         assert!(error("", &key).contains("no certificate in"), "{}", error("", &key));
         assert!(error(&certificate, "").contains("cannot read http.tls.key"));
         assert!(error(&certificate, &other).contains("does not belong"), "{}", error(&certificate, &other));
