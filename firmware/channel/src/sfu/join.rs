@@ -72,8 +72,6 @@ impl Sfu {
         log::info!(channel:% = channel_key.1, user:% = spec.identity.user; "joined");
         self.send_join(now, key);
         self.send_refreshed_token(now, key);
-        let heard = self.heard_by(key);
-        self.tell_levels(key, &heard);
         self.tell_others(key, None);
         self.tell_room(key);
         for forward in forwards {

@@ -156,6 +156,9 @@ impl Sfu {
         if session.state != participant_info::State::Active {
             session.state = participant_info::State::Active;
             self.tell_changed(key);
+            // Not with the answer to its join: clients pass over what comes before they have taken that in.
+            let heard = self.heard_by(key);
+            self.tell_levels(key, &heard);
         }
     }
 }
