@@ -1,6 +1,6 @@
 //! Real Chromium, driven by `tests/peers/chromium/browser.mjs`.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{collections::HashMap, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context, bail};
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -12,6 +12,8 @@ use crate::{picture::Rgba, sound};
 /// One Chromium with any number of pages.
 pub struct Browser {
     node: Running,
+    /// Events that came along with one that was awaited.
+    later: HashMap<String, Vec<Value>>,
 }
 
 /// What the browser's fake devices play.
@@ -47,7 +49,10 @@ impl Browser {
         });
         let mut command = Command::new("node");
         command.arg("browser.mjs").arg(options.to_string()).current_dir(paths::chromium_peer());
-        let mut browser = Self { node: Running::start("chromium", dir.join("chromium.log"), &mut command)? };
+        let mut browser = Self {
+            node: Running::start("chromium", dir.join("chromium.log"), &mut command)?,
+            later: HashMap::new(),
+        };
         browser.answer()?;
         Ok(browser)
     }
@@ -76,8 +81,10 @@ impl Browser {
     /// # Errors
     /// When there is no such page.
     pub fn events(&mut self, page: &str) -> anyhow::Result<Vec<Value>> {
-        let events = self.tell(&json!({"do": "events", "page": page}))?;
-        Ok(events.as_array().cloned().unwrap_or_default())
+        let mut events = self.later.remove(page).unwrap_or_default();
+        let new = self.tell(&json!({"do": "events", "page": page}))?;
+        events.extend(new.as_array().cloned().unwrap_or_default());
+        Ok(events)
     }
 
     /// The next event on such a page for which `wanted` gives something, after those seen already.
@@ -93,8 +100,10 @@ impl Browser {
     ) -> anyhow::Result<T> {
         let mut seen = Vec::new();
         let found = crate::until(what, timeout, || {
-            for event in self.events(page)? {
+            let mut events = self.events(page)?.into_iter();
+            while let Some(event) = events.next() {
                 if let Some(found) = wanted(&event) {
+                    self.later.insert(page.to_owned(), events.collect());
                     return Ok(Some(found));
                 }
                 seen.push(event.to_string());

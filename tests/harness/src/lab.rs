@@ -6,6 +6,8 @@ use crate::Network;
 use serde_json::Value;
 use xtask::room::{Service, ServiceOptions, Terminal, TerminalOptions};
 
+use crate::{Browser, Python};
+
 /// The channel that everybody in a scenario joins.
 pub const CHANNEL: &str = "boardroom";
 /// Time that a machine with two busy cores gets for what takes a moment elsewhere.
@@ -91,6 +93,32 @@ impl Lab {
         let room = self.room(user)?;
         join(&room)?;
         Ok(room)
+    }
+
+    /// Joins the channel with a page of livekit-client that has the user's name; see [`Browser::join`].
+    ///
+    /// # Errors
+    /// When it cannot join.
+    pub fn chromium(&self, browser: &mut Browser, user: &str, options: Value) -> anyhow::Result<String> {
+        let token = self.service.token(CHANNEL, user, None)?;
+        browser.join(user, &self.service.url, &token, options)
+    }
+
+    /// Joins the channel with PyPI `livekit`; `more` are arguments of `peer.py`.
+    ///
+    /// # Errors
+    /// When it cannot join.
+    pub fn libwebrtc(&self, user: &str, more: &[&str]) -> anyhow::Result<Python> {
+        let token = self.service.token(CHANNEL, user, None)?;
+        let arguments = ["--url", &self.service.url, "--token", &token];
+        let mut peer = Python::start(self.dir(), "peer.py", &[&arguments, more].concat())?;
+        peer.event("connected", PATIENCE)?;
+        Ok(peer)
+    }
+
+    /// The path of a participant of the channel in the management API, with `rest` after it.
+    pub fn path_of(&self, user: &str, rest: &str) -> String {
+        format!("/api/v1/channels/{CHANNEL}/participants/{user}{rest}")
     }
 
     /// Who is in the channel, by the service's own word.

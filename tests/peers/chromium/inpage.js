@@ -155,6 +155,7 @@ globalThis.rostrumTest = (() => {
         can_publish: one.permissions?.canPublish ?? null,
         forwarded: (one.kindDetails ?? one.participantInfo?.kindDetails ?? []).includes(1),
         quality: one.connectionQuality,
+        level: one.isSpeaking ? one.audioLevel : 0,
         tracks: [...one.trackPublications.values()].map((publication) => ({
           source: publication.source,
           sid: publication.trackSid,
@@ -192,6 +193,11 @@ globalThis.rostrumTest = (() => {
     subscribe: ({ user, source, on }) => {
       const publication = [...participant(user).trackPublications.values()].find((one) => one.source === source);
       publication.setSubscribed(on);
+      return true;
+    },
+    quality: ({ user, source = "camera", quality }) => {
+      const publication = [...participant(user).trackPublications.values()].find((one) => one.source === source);
+      publication.setVideoQuality({ low: 0, medium: 1, high: 2 }[quality]);
       return true;
     },
     letSubscribe: ({ all, users = [] }) => {
