@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use livekit_protocol::{
-    Codec, DisconnectReason, JoinResponse, LeaveRequest, ParticipantInfo, ParticipantUpdate, Room,
+    Codec, DisconnectReason, IceServer, JoinResponse, LeaveRequest, ParticipantInfo, ParticipantUpdate, Room,
     RoomUpdate, ServerInfo, SubscriptionPermission, leave_request, participant_info,
     signal_response::Message,
 };
@@ -242,6 +242,12 @@ impl Sfu {
         })
     }
 
+    /// The TURN servers that a participant may use.
+    pub(super) fn ice_servers(&self, now: Instant, session: &Session) -> Vec<IceServer> {
+        let unix = Duration::from_millis(self.unix_ms(now));
+        super::turn::servers(&self.config.turn, session.user().as_str(), unix)
+    }
+
     #[allow(deprecated)] // `server_version` is read by older clients.
     fn send_join(&mut self, now: Instant, key: SessionKey) {
         let Some(session) = self.sessions.get(key) else { return };
@@ -260,11 +266,7 @@ impl Sfu {
             server_version: LIVEKIT_VERSION.to_string(),
             subscriber_primary: dual && session.identity.grants.may_subscribe(),
             fast_publish: session.identity.grants.may_publish(),
-            ice_servers: super::turn::servers(
-                &self.config.turn,
-                session.user().as_str(),
-                Duration::from_millis(self.unix_ms(now)),
-            ),
+            ice_servers: self.ice_servers(now, session),
             ping_interval: PING_INTERVAL_S,
             ping_timeout: PING_TIMEOUT_S,
             server_info: Some(server_info()),

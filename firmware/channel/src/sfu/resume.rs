@@ -76,6 +76,8 @@ impl Sfu {
                 *session.user() == identity.user && sid.as_ref().is_none_or(|sid| *sid == session.sid)
             })
         })?;
+        // Clients that are told of none forget those that they had.
+        let ice_servers = self.ice_servers(now, self.sessions.get(key)?);
         let session = self.sessions.get_mut(key)?;
         let mut peers = session.peers.all().filter_map(|peer| self.peers.get(peer));
         if peers.any(|slot| slot.peer.is_closed()) {
@@ -85,6 +87,7 @@ impl Sfu {
         session.last_heard = now;
         log::info!(channel:% = session.channel(), user:% = session.user(); "resumed");
         let response = ReconnectResponse {
+            ice_servers,
             server_info: Some(server_info()),
             last_message_seq: session.reliable.last_sequence(),
             ..Default::default()
