@@ -1,7 +1,8 @@
-//! What the scenarios are written with: a service and rooms, a browser, LiveKit's Python SDK, and ways to look at
-//! pictures and to listen to sound.
+//! What the scenarios are written with: a service and rooms, a browser, LiveKit's Python and Go SDKs, and ways to
+//! look at pictures and to listen to sound.
 
 pub mod browser;
+pub mod go;
 pub mod lab;
 pub mod network;
 pub mod picture;
@@ -12,6 +13,7 @@ pub mod sound;
 pub mod wait;
 
 pub use browser::Browser;
+pub use go::Go;
 pub use lab::Lab;
 pub use network::Network;
 pub use proxy::Proxy;

@@ -30,6 +30,22 @@ pub fn livekit_server() -> anyhow::Result<PathBuf> {
     })
 }
 
+/// The version of the SDK, as in `tests/peers/go/go.mod`.
+pub const SDK_VERSION: &str = "2.18.1";
+
+/// A participant made of LiveKit's Go SDK, for scenarios; built when absent.
+///
+/// # Errors
+/// As [`livekit_server`].
+pub fn sdk_peer() -> anyhow::Result<PathBuf> {
+    build(&Build {
+        module: "go",
+        package: ".",
+        name: &format!("livekit-sdk-go-{SDK_VERSION}"),
+        why: "a participant made of LiveKit's Go SDK, which scenarios let in",
+    })
+}
+
 struct Build<'a> {
     /// Folder of `tests/peers` with its `go.mod`.
     module: &'a str,

@@ -69,6 +69,7 @@ pub fn everything() -> anyhow::Result<()> {
     pages()?;
     simulcast_clip()?;
     go::livekit_server()?;
+    go::sdk_peer()?;
     Ok(())
 }
 
