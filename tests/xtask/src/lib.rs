@@ -6,6 +6,7 @@ pub mod go;
 pub mod livekit;
 pub mod paths;
 pub mod process;
+pub mod prove;
 pub mod room;
 pub mod screenshots;
 pub mod setup;

@@ -1,7 +1,7 @@
 //! `cargo xtask`: one door to everything a developer, CI or a curious visitor runs.
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, demo, screenshots, setup, test};
+use xtask::{bench, demo, prove, screenshots, setup, test};
 
 /// Installs what is needed (saying what and why), then runs the demo, the tests or the benches.
 #[derive(Parser)]
@@ -19,6 +19,8 @@ enum Command {
     Test(test::Options),
     /// Measures one thing and prints JSON with the peer's figure from the same run.
     Bench(bench::Options),
+    /// Proves what takes longer than a test may.
+    Prove(prove::Options),
     /// Makes the README's screenshots again from a running demo.
     Screenshots,
     /// Installs everything the other commands need, and nothing else.
@@ -30,6 +32,7 @@ fn main() -> anyhow::Result<()> {
         Command::Demo(options) => demo::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Prove(options) => prove::run(&options),
         Command::Screenshots => screenshots::run(),
         Command::Setup => setup::everything(),
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use livekit_protocol::{ClientInfo, SignalRequest};
+use livekit_protocol::{ClientInfo, LeaveRequest, SignalRequest, signal_request::Message as Request};
 use rand::{SeedableRng as _, rngs::StdRng};
 use rostrum_channel::{
     config::{App, Limits, Timeouts},
@@ -70,6 +70,15 @@ impl World {
 
     /// Somebody joins; its place among the clients is also its number as a publisher.
     pub(crate) fn join(&mut self, name: &str, publishes: bool) -> usize {
+        self.join_as(name, publishes, true)
+    }
+
+    /// Somebody joins who publishes and watches nobody.
+    pub(crate) fn join_quietly(&mut self, name: &str) -> usize {
+        self.join_as(name, true, false)
+    }
+
+    fn join_as(&mut self, name: &str, publishes: bool, auto_subscribe: bool) -> usize {
         let channel = ChannelId::new("channel").unwrap();
         let identity = Identity {
             app: AppId::new("app").unwrap(),
@@ -85,7 +94,7 @@ impl World {
         let spec = JoinSpec {
             identity,
             mode: Mode::Dual,
-            auto_subscribe: true,
+            auto_subscribe,
             client: ClientInfo::default(),
             publisher_offer: None,
             add_tracks: Vec::new(),
@@ -99,6 +108,15 @@ impl World {
         let number = self.clients.len();
         self.clients.push(Client::new(number as u8, self.now, key, inbox, publishes));
         number
+    }
+
+    /// The client that joined last leaves.
+    pub(crate) fn leave(&mut self, number: usize) {
+        assert_eq!(number + 1, self.clients.len(), "others keep their places");
+        let client = self.clients.pop().unwrap();
+        let request = Box::new(SignalRequest { message: Some(Request::Leave(LeaveRequest::default())) });
+        self.sfu.handle_command(self.now, Command::Signal { session: client.key, request });
+        self.collect();
     }
 
     pub(crate) fn client(&mut self, number: usize) -> &mut Client {

@@ -1,0 +1,34 @@
+//! `cargo xtask prove NAME`: proofs that take longer than a test may.
+
+use std::process::Command;
+
+use anyhow::bail;
+
+use crate::{paths, process::run as run_step, setup};
+
+/// What `cargo xtask prove` takes.
+#[derive(clap::Args)]
+pub struct Options {
+    /// `soak`: memory of the service over 2,000 joins and leaves, and over the packets of a meeting of eight hours
+    /// (some ten minutes).
+    name: String,
+}
+
+/// Each proof with the words for `cargo test`.
+const PROOFS: &[(&str, &[&str])] =
+    &[("soak", &["-p", "rostrum-channel", "--test", "soak", "--", "--test-threads=1", "--nocapture"])];
+
+/// Runs a proof; its output ends with the summary of `cargo test`.
+///
+/// # Errors
+/// When there is no such proof, or it fails.
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let Some((name, words)) = PROOFS.iter().find(|(name, _)| *name == options.name) else {
+        let names: Vec<_> = PROOFS.iter().map(|(name, _)| *name).collect();
+        bail!("there is no proof named {}; there are: {}", options.name, names.join(", "));
+    };
+    setup::to_build()?;
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.arg("test").args(*words).current_dir(paths::root());
+    run_step(&format!("cargo: proving {name}"), &mut command)
+}
