@@ -244,8 +244,26 @@ globalThis.rostrumTest = (() => {
     },
     stats: async ({ user, source = "camera" }) => {
       const publication = [...participant(user).trackPublications.values()].find((one) => one.source === source);
-      const report = await publication.track.getRTCStatsReport();
-      return [...report.values()].find((one) => one.type === "inbound-rtp");
+      const report = [...(await publication.track.getRTCStatsReport()).values()];
+      const inbound = report.find((one) => one.type === "inbound-rtp");
+      return { ...inbound, mimeType: report.find((one) => one.id === inbound.codecId)?.mimeType };
+    },
+    // Makes the encoder of this page's camera write three temporal layers.
+    temporalLayers: async () => {
+      const { sender } = [...room().localParticipant.trackPublications.values()].find((one) => one.source === "camera").track;
+      const parameters = sender.getParameters();
+      for (const encoding of parameters.encodings) encoding.scalabilityMode = "L1T3";
+      await sender.setParameters(parameters);
+      return sender.getParameters().encodings.map((encoding) => encoding.scalabilityMode);
+    },
+    // Says how much of a track this page wants.
+    ask: ({ user, source = "camera", quality, width, height, fps, enabled }) => {
+      const publication = [...participant(user).trackPublications.values()].find((one) => one.source === source);
+      if (quality) publication.setVideoQuality(["low", "medium", "high"].indexOf(quality));
+      if (width) publication.setVideoDimensions({ width, height });
+      if (fps) publication.setVideoFPS(fps);
+      if (enabled !== undefined) publication.setEnabled(enabled);
+      return true;
     },
   };
 })();

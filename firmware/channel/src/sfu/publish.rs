@@ -11,7 +11,7 @@ use livekit_protocol::{
 use crate::forward::layers::{self, MAX_LAYERS};
 use crate::transport::{AudioPreference, Mid};
 
-use super::track::{Track, mime_type};
+use super::track::{Track, mime_type, video_codec};
 use super::{SessionKey, Sfu, TrackKey};
 
 impl Sfu {
@@ -104,6 +104,9 @@ impl Sfu {
         let Some(track) = self.tracks.get_mut(key) else { return };
         track.mid = Some(mid);
         track.codecs.clone_from(&receiving.codecs);
+        // Clients offer all that they can and announce what they want: they send what the answer puts first.
+        let announced = video_codec(&track.info.mime_type);
+        track.codecs.sort_by_key(|codec| Some(*codec) != announced);
         track.info.mid = mid.to_string();
         if let Some(codec) = receiving.codecs.first()
             && track.info.mime_type.is_empty()
@@ -121,8 +124,10 @@ impl Sfu {
         if let Some(slot) = self.peers.get_mut(peer) {
             slot.tracks.retain(|(known, _)| *known != mid);
             slot.tracks.push((mid, key));
-            if !is_video {
-                slot.peer.set_audio_preference(&mid, preference);
+            match announced {
+                Some(codec) if is_video => slot.peer.prefer_codec(&mid, codec),
+                _ if is_video => {}
+                _ => slot.peer.set_audio_preference(&mid, preference),
             }
         }
     }

@@ -281,6 +281,11 @@ pub(super) fn mime_type(codec: CodecKey) -> &'static str {
     }
 }
 
+/// The codec of a MIME type of picture.
+pub(super) fn video_codec(mime_type: &str) -> Option<CodecKey> {
+    CodecKey::VIDEO.into_iter().find(|codec| mime_type.eq_ignore_ascii_case(self::mime_type(*codec)))
+}
+
 #[allow(deprecated)] // Older clients say and read it here.
 fn wants_stereo(request: &AddTrackRequest) -> bool {
     request.stereo || request.audio_features().any(|feature| feature == AudioTrackFeature::TfStereo)

@@ -2,8 +2,8 @@
 //! descriptions out.
 
 use super::{
-    AudioPreference, Candidate, Certificate, IceCredentials, MediaKind, Mid, Receiving, SdpError, Section,
-    SenderSpec, Sending,
+    AudioPreference, Candidate, Certificate, CodecKey, IceCredentials, MediaKind, Mid, Receiving, SdpError,
+    Section, SenderSpec, Sending,
     dtls::Role,
     sdp::{Codec, LocalDescription, RemoteDescription, RemoteMedia, Setup},
     section::{Offered, SectionState, offered_codecs},
@@ -156,6 +156,13 @@ impl Negotiation {
     pub(super) fn set_audio_preference(&mut self, mid: &Mid, preference: AudioPreference) {
         if let Some(section) = self.sections.iter_mut().find(|s| s.mid == *mid) {
             section.state.preference = Some(preference);
+        }
+    }
+
+    pub(super) fn prefer_codec(&mut self, mid: &Mid, codec: CodecKey) {
+        if let Some(section) = self.sections.iter_mut().find(|s| s.mid == *mid) {
+            section.state.first_codec = Some(codec);
+            section.state.order_codecs();
         }
     }
 

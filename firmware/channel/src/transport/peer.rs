@@ -145,6 +145,12 @@ impl Peer {
         self.negotiation.set_audio_preference(mid, preference);
     }
 
+    /// The codec that the remote shall send on a section, where it offered it. Without it, the one that it offered
+    /// first.
+    pub fn prefer_codec(&mut self, mid: &Mid, codec: CodecKey) {
+        self.negotiation.prefer_codec(mid, codec);
+    }
+
     /// The answer to the last offer.
     pub fn create_answer(&mut self) -> String {
         self.negotiation.create_answer();

@@ -34,6 +34,8 @@ pub(super) struct SectionState {
     /// Our track is to go with the next offer or answer.
     pub(super) removing: bool,
     pub(super) preference: Option<AudioPreference>,
+    /// The codec that the remote shall send, where it can: the first in an answer.
+    pub(super) first_codec: Option<CodecKey>,
     /// From the SDP of the remote: SSRCs, and (media, retransmission) pairs.
     pub(super) ssrcs: Vec<u32>,
     pub(super) repairs: Vec<(u32, u32)>,
@@ -60,6 +62,7 @@ impl SectionState {
             established: false,
             removing: false,
             preference: None,
+            first_codec: None,
             ssrcs: Vec::new(),
             repairs: Vec::new(),
             max_message_len: 0,
@@ -72,12 +75,18 @@ impl SectionState {
         self.proto.clone_from(&remote.proto);
         self.refused = remote.kind.is_none();
         self.codecs.clone_from(&remote.codecs);
+        self.order_codecs();
         self.extensions = remote.extensions;
         self.remote_receives = remote.kind.is_some() && remote.direction.receive;
         self.established = true;
         self.ssrcs.clone_from(&remote.ssrcs);
         self.repairs.clone_from(&remote.repairs);
         self.max_message_len = remote.max_message_len;
+    }
+
+    /// Puts the codec that the remote shall send first (RFC 3264 §6.1: it should use the first of an answer).
+    pub(super) fn order_codecs(&mut self) {
+        self.codecs.sort_by_key(|codec| Some(codec.key) != self.first_codec);
     }
 
     pub(super) fn mapping(&self, codec: CodecKey) -> Option<PayloadMapping> {

@@ -115,7 +115,7 @@ impl World {
         assert_eq!(number + 1, self.clients.len(), "others keep their places");
         let client = self.clients.pop().unwrap();
         let request = Box::new(SignalRequest { message: Some(Request::Leave(LeaveRequest::default())) });
-        self.sfu.handle_command(self.now, Command::Signal { session: client.key, request });
+        self.sfu.handle_command(self.now, Command::Signal { session: client.key, socket: 0, request });
         self.collect();
     }
 
