@@ -1,4 +1,4 @@
-//! WHIP and WHEP with aiortc and plain pages: what they publish is seen and heard, and a room is watched by them
+//! WHIP and WHEP with aiortc, whip-whep and plain pages: what they publish is seen and heard, and a room is watched
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::{
@@ -221,19 +221,61 @@ fn a_room_is_watched_whenever_it_is_there() {
     assert_eq!(lab.users().unwrap(), ["room"]);
 }
 
+/// A browser whose camera shows the bar.
+fn browser(lab: &Lab, size: FrameSize) -> Browser {
+    let film = xtask::setup::film().unwrap();
+    let (video, audio) = (lab.dir().join("page.y4m"), lab.dir().join("page.wav"));
+    picture::fake_camera(&film, &video, size, 50, CAMERA).unwrap();
+    picture::fake_microphone(&film, &audio).unwrap();
+    Browser::with(lab.dir(), &FakeDevices { video: Some(&video), audio: Some(&audio) }).unwrap()
+}
+
+/// A page of another origin than the service's own, as a studio's page would be.
+fn elsewhere(lab: &Lab) -> String {
+    format!("{}/healthz", lab.service.url.replace("127.0.0.1", "localhost"))
+}
+
+/// Waits until the audience sees another picture of the camera than frame `since`.
+fn audience_sees(browser: &mut Browser, since: u64) -> u64 {
+    until("the bar in the audience's picture", PATIENCE, || {
+        let picture = browser.call("audience", "httpBar", json!({}))?;
+        anyhow::ensure!(picture["bar"]["camera"] == json!(CAMERA), "{picture}");
+        anyhow::ensure!(picture["streams"] == 2, "sound and picture are one stream: {picture}");
+        Ok(picture["bar"]["frame"].as_u64().filter(|frame| *frame != since))
+    })
+    .unwrap()
+}
+
+#[test]
+fn the_clients_of_an_author_of_the_rfc_publish_and_watch() {
+    let lab = lab();
+    let mut browser = browser(&lab, FrameSize::new(640, 360));
+    let token = |user| lab.service.token(CHANNEL, user, None).unwrap();
+    browser.open("studio", &elsewhere(&lab)).unwrap();
+    let url = format!("{}/whip/{CHANNEL}", lab.service.url);
+    let parameters = json!({"url": url, "bearer": token("page"), "width": 640, "height": 360});
+    browser.call("studio", "clientPublish", parameters).unwrap();
+    browser.open("audience", &elsewhere(&lab)).unwrap();
+    let url = format!("{}/whep/{CHANNEL}", lab.service.url);
+    browser.call("audience", "clientWatch", json!({"url": url, "bearer": token("audience")})).unwrap();
+    let frame = audience_sees(&mut browser, u64::MAX);
+    audience_sees(&mut browser, frame);
+    // Only the publisher's: the viewer's forgets the entity tag when it trickles, and is answered 428.
+    let state = browser.call("studio", "httpState", json!({})).unwrap();
+    let trickled = state["trickled"].as_array().unwrap();
+    assert!(!trickled.is_empty() && trickled.iter().all(|status| *status == 204), "{state}");
+    for page in ["studio", "audience"] {
+        browser.call(page, "clientStop", json!({})).unwrap();
+    }
+    until("everybody gone", PATIENCE, || Ok(lab.users()?.is_empty().then_some(()))).unwrap();
+}
+
 #[test]
 fn a_page_publishes_layers_and_another_watches() {
-    const SIZE: FrameSize = FrameSize::new(960, 540);
-    let film = xtask::setup::film().unwrap();
     let lab = lab();
-    let (video, audio) = (lab.dir().join("page.y4m"), lab.dir().join("page.wav"));
-    picture::fake_camera(&film, &video, SIZE, 50, CAMERA).unwrap();
-    picture::fake_microphone(&film, &audio).unwrap();
-    let devices = FakeDevices { video: Some(&video), audio: Some(&audio) };
-    let mut browser = Browser::with(lab.dir(), &devices).unwrap();
-    // From another origin than the service's own, as a studio's page would be.
-    let elsewhere = format!("{}/healthz", lab.service.url.replace("127.0.0.1", "localhost"));
+    let mut browser = browser(&lab, FrameSize::new(960, 540));
     let token = |user| lab.service.token(CHANNEL, user, None).unwrap();
+    let elsewhere = elsewhere(&lab);
     browser.open("studio", &elsewhere).unwrap();
     let url = format!("{}/whip/{CHANNEL}", lab.service.url);
     let parameters =
@@ -242,17 +284,8 @@ fn a_page_publishes_layers_and_another_watches() {
     browser.open("audience", &elsewhere).unwrap();
     let url = format!("{}/whep/{CHANNEL}?user=page", lab.service.url);
     browser.call("audience", "httpWatch", json!({"url": url, "bearer": token("audience")})).unwrap();
-    let seen = |browser: &mut Browser, since: u64| {
-        until("the bar in the audience's picture", PATIENCE, || {
-            let picture = browser.call("audience", "httpBar", json!({}))?;
-            anyhow::ensure!(picture["bar"]["camera"] == json!(CAMERA), "{picture}");
-            anyhow::ensure!(picture["streams"] == 2, "sound and picture are one stream: {picture}");
-            Ok(picture["bar"]["frame"].as_u64().filter(|frame| *frame != since))
-        })
-        .unwrap()
-    };
-    let frame = seen(&mut browser, u64::MAX);
-    seen(&mut browser, frame);
+    let frame = audience_sees(&mut browser, u64::MAX);
+    audience_sees(&mut browser, frame);
 
     // All layers arrive, each in its place.
     until("three layers", PATIENCE, || {
@@ -274,8 +307,8 @@ fn a_page_publishes_layers_and_another_watches() {
     assert_ne!(restarted["etag"], opened["etag"]);
     let until_then = Instant::now() + SILENT + Duration::from_secs(2);
     until("time after the restart", PATIENCE, || Ok((Instant::now() > until_then).then_some(()))).unwrap();
-    let frame = seen(&mut browser, u64::MAX);
-    seen(&mut browser, frame);
+    let frame = audience_sees(&mut browser, u64::MAX);
+    audience_sees(&mut browser, frame);
 
     assert_eq!(browser.call("studio", "httpEnd", json!({})).unwrap(), 200);
     assert_eq!(browser.call("audience", "httpEnd", json!({})).unwrap(), 200);

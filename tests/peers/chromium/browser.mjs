@@ -12,6 +12,11 @@ import { createInterface } from "node:readline";
 
 const options = JSON.parse(process.argv[2] ?? "{}");
 const inpage = ["inpage.js", "whip.js"].map((name) => readFileSync(new URL(name, import.meta.url), "utf8")).join("\n");
+// The clients of WHIP and WHEP that an author of both wrote.
+const clients = ["whip.js", "whep.js"].map((name) => {
+  const code = readFileSync(new URL(`node_modules/whip-whep/${name}`, import.meta.url), "utf8");
+  return `{ ${code.replace(/export class (\w+)/, "globalThis.$1 = class")} }`;
+});
 const profile = mkdtempSync(join(tmpdir(), "rostrum-chromium-"));
 const args = [
   "--no-sandbox",
@@ -76,7 +81,7 @@ const commands = {
     if (width) await opened.setViewportSize({ width, height });
     opened.on("console", (message) => console.error(`[${page}] ${message.type()}: ${message.text()}`));
     opened.on("pageerror", (error) => console.error(`[${page}] error: ${error}`));
-    await opened.addInitScript(inpage);
+    await opened.addInitScript([inpage, ...clients].join("\n"));
     if (options.relay_only) await opened.addInitScript(relayOnly);
     pages.set(page, opened);
     const response = await opened.goto(url);

@@ -1,6 +1,7 @@
-// A publisher (WHIP) and a viewer (WHEP) as a page would write them, without any SDK; see browser.mjs.
+// A publisher (WHIP) and a viewer (WHEP) as a page would write them, without any SDK, and those of npm `whip-whep`;
+// see browser.mjs.
 Object.assign(globalThis.rostrumTest, (() => {
-  let peer, location, etag, token, shown;
+  let peer, location, etag, token, shown, client;
   const trickled = [];
 
   const ask = (method, url, headers, body) =>
@@ -45,6 +46,27 @@ Object.assign(globalThis.rostrumTest, (() => {
     return { location, etag };
   };
 
+  const showWhatComes = () => {
+    shown = document.createElement("video");
+    [shown.autoplay, shown.muted] = [true, true];
+    document.body.append(shown);
+    peer.ontrack = ({ streams }) => (shown.srcObject = streams[0]);
+    for (const kind of ["video", "audio"]) peer.addTransceiver(kind, { direction: "recvonly" });
+  };
+  // Counts what a client of whip-whep patches.
+  const counted = (made) => {
+    client = made;
+    client.patch = async () => {
+      try {
+        await Object.getPrototypeOf(made).patch.call(made);
+        trickled.push(204);
+      } catch (error) {
+        trickled.push(String(error));
+      }
+    };
+    return client;
+  };
+
   return {
     httpPublish: async ({ url, bearer, rids, width, height }) => {
       token = bearer;
@@ -58,14 +80,21 @@ Object.assign(globalThis.rostrumTest, (() => {
     httpWatch: async ({ url, bearer }) => {
       token = bearer;
       peer = new RTCPeerConnection();
-      shown = document.createElement("video");
-      [shown.autoplay, shown.muted] = [true, true];
-      document.body.append(shown);
-      peer.ontrack = ({ streams }) => (shown.srcObject = streams[0]);
-      peer.addTransceiver("video", { direction: "recvonly" });
-      peer.addTransceiver("audio", { direction: "recvonly" });
+      showWhatComes();
       return open(url);
     },
+    clientPublish: async ({ url, bearer, width, height }) => {
+      peer = new RTCPeerConnection();
+      const media = await navigator.mediaDevices.getUserMedia({ video: { width, height }, audio: true });
+      for (const track of media.getTracks()) peer.addTransceiver(track, { direction: "sendonly", streams: [media] });
+      await counted(new WHIPClient()).publish(peer, url, bearer);
+    },
+    clientWatch: async ({ url, bearer }) => {
+      peer = new RTCPeerConnection();
+      showWhatComes();
+      await counted(new WHEPClient()).view(peer, url, bearer);
+    },
+    clientStop: () => client.stop(),
     // The bar in the picture that is watched; null when it cannot be read.
     httpBar: () => {
       if (!shown.videoWidth) throw new Error("no picture was decoded yet");

@@ -54,7 +54,7 @@ pub fn to_build() -> anyhow::Result<()> {
 /// As [`to_build`].
 pub fn to_test() -> anyhow::Result<()> {
     apt(&[BUILD_PACKAGES, RUN_PACKAGES, TEST_PACKAGES].concat())?;
-    npm(&paths::chromium_peer(), "Playwright, which drives Debian's Chromium")?;
+    npm(&paths::chromium_peer(), "Playwright, which drives Debian's Chromium, and clients for its pages")?;
     venv()?;
     film()?;
     Ok(())
