@@ -144,7 +144,7 @@ impl Sfu {
             .map(|t| t.owner)
             .collect();
         let mut best: Option<((bool, bool), TrackKey)> = None;
-        for other in self.others(key) {
+        for other in self.seen_by(key) {
             let Some(owner) = self.sessions.get(other) else { continue };
             if viewer.view.user.as_ref().is_some_and(|user| user != owner.user()) {
                 continue;
@@ -219,7 +219,83 @@ impl Sfu {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::tests::Service;
+    use super::super::whip::tests::{PUBLISH, publisher_offer, viewer_offer};
+    use super::super::whip::{Door, Purpose};
     use super::*;
+    use rostrum_rtc::names::{ChannelId, UserId};
+
+    /// Who is seen and heard in the seats that are taken, with the SSRC of each.
+    fn seated(service: &Service) -> Vec<(String, u32)> {
+        let sfu = &service.sfu;
+        let mut seated: Vec<(String, u32)> = sfu
+            .tracks
+            .values()
+            .flat_map(|track| track.down.iter().map(|down| (track.owner, down)))
+            .filter(|(_, down)| down.mid.is_some())
+            .map(|(owner, down)| (sfu.sessions[owner].user().to_string(), down.ssrc))
+            .collect();
+        seated.sort();
+        seated
+    }
+
+    /// A viewer with one seat for sound and one for picture.
+    fn watch(service: &mut Service, channel: &str, view: View) {
+        let offer = publisher_offer().replace("a=sendonly", "a=recvonly");
+        assert!(viewer_offer().len() > offer.len(), "that has two of each");
+        service.open_in(channel, "eye", &offer, Purpose::Watch(view)).unwrap();
+    }
+
+    fn publish(service: &mut Service, user: &str) -> String {
+        service.open_in("room", user, &publisher_offer(), PUBLISH).unwrap().id
+    }
+
+    #[test]
+    fn whoever_comes_first_has_the_seats_and_the_next_goes_on_under_the_same_ssrc() {
+        let mut service = Service::new();
+        watch(&mut service, "room", View::default());
+        let ann = publish(&mut service, "ann");
+        let before = seated(&service);
+        assert!(before.len() == 2 && before.iter().all(|(user, _)| user == "ann"), "{before:?}");
+        publish(&mut service, "bob");
+        assert_eq!(seated(&service), before, "nobody jumps from one to the other");
+        service.close("ann", Door::Publish, &ann).unwrap();
+        let after = seated(&service);
+        assert!(after.len() == 2 && after.iter().all(|(user, _)| user == "bob"), "{after:?}");
+        let ssrcs = |seated: &[(String, u32)]| {
+            let mut ssrcs: Vec<u32> = seated.iter().map(|(_, ssrc)| *ssrc).collect();
+            ssrcs.sort_unstable();
+            ssrcs
+        };
+        assert_eq!(ssrcs(&before), ssrcs(&after));
+    }
+
+    #[test]
+    fn a_viewer_of_one_user_waits_for_that_one() {
+        let mut service = Service::new();
+        let user = Some(UserId::new("bob").unwrap());
+        watch(&mut service, "room", View { user, sources: vec![TrackSource::Camera] });
+        publish(&mut service, "ann");
+        assert_eq!(seated(&service), []);
+        let bob = publish(&mut service, "bob");
+        assert_eq!(seated(&service).len(), 2);
+        service.close("bob", Door::Publish, &bob).unwrap();
+        assert_eq!(seated(&service), []);
+    }
+
+    #[test]
+    fn who_is_shown_in_the_viewers_channel_is_watched_there() {
+        let mut service = Service::new();
+        watch(&mut service, "other", View::default());
+        publish(&mut service, "ann");
+        assert_eq!(seated(&service), []);
+        let (now, sfu) = (service.now, &mut service.sfu);
+        let ann = sfu.sessions.iter().find(|(_, s)| s.user().as_str() == "ann").map(|(key, _)| key).unwrap();
+        sfu.forward_into(now, ann, ChannelId::new("other").unwrap(), false).unwrap();
+        sfu.settle(now);
+        assert_eq!(seated(&service).len(), 2);
+    }
 
     #[test]
     fn a_source_restricts_its_own_kind_only() {

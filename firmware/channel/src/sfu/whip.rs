@@ -501,7 +501,7 @@ fn layer(index: usize) -> VideoLayer {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::super::tests::{OFFER, Service, identity};
     use super::*;
@@ -514,14 +514,24 @@ mod tests {
         }
 
         fn open(&mut self, user: &str, offer: &str, purpose: Purpose) -> Result<Opened, WhipRefusal> {
+            self.open_in("room", user, offer, purpose)
+        }
+
+        pub(in crate::sfu) fn open_in(
+            &mut self,
+            channel: &str,
+            user: &str,
+            offer: &str,
+            purpose: Purpose,
+        ) -> Result<Opened, WhipRefusal> {
             let (reply, mut answer) = oneshot::channel();
             let spec =
-                Box::new(OpenSpec { identity: identity("room", user), offer: offer.to_owned(), purpose });
+                Box::new(OpenSpec { identity: identity(channel, user), offer: offer.to_owned(), purpose });
             self.whip(WhipCommand::Open { spec, reply });
             answer.try_recv().unwrap()
         }
 
-        fn close(&mut self, user: &str, door: Door, id: &str) -> Result<(), WhipRefusal> {
+        pub(in crate::sfu) fn close(&mut self, user: &str, door: Door, id: &str) -> Result<(), WhipRefusal> {
             let (reply, mut answer) = oneshot::channel();
             let target = Box::new(Target { door, id: id.to_owned(), identity: identity("room", user) });
             self.whip(WhipCommand::Close { target, reply });
@@ -535,16 +545,16 @@ mod tests {
     }
 
     /// What Chromium offers, as a viewer.
-    fn viewer_offer() -> String {
+    pub(in crate::sfu) fn viewer_offer() -> String {
         OFFER.replace("a=sendonly", "a=recvonly").replace("a=sendrecv", "a=recvonly")
     }
 
     /// What Chromium offers, its sections to publish only.
-    fn publisher_offer() -> String {
+    pub(in crate::sfu) fn publisher_offer() -> String {
         OFFER[..OFFER.rfind("m=audio").unwrap()].to_owned()
     }
 
-    const PUBLISH: Purpose = Purpose::Publish { screen: false };
+    pub(in crate::sfu) const PUBLISH: Purpose = Purpose::Publish { screen: false };
 
     fn watch() -> Purpose {
         Purpose::Watch(View::default())
