@@ -192,6 +192,26 @@ async fn a_publisher_is_a_participant_with_its_tracks_until_it_ends() {
 }
 
 #[tokio::test]
+async fn turn_servers_are_told_as_links() {
+    let turn =
+        "[turn]\nurls = [\"turn:t.example.org?transport=udp\", \"turns:t.example.org\"]\nsecret = \"hush\"\n";
+    let house = House::with(turn).await;
+    for (path, direction) in [("/whip/room", "sendonly"), ("/whep/room", "recvonly")] {
+        let response = house.post(path, &jwt("cam"), &both(direction)).await;
+        let links: Vec<&str> =
+            response.headers().get_all("link").iter().map(|link| link.to_str().unwrap()).collect();
+        assert_eq!(links.len(), 2, "{links:?}");
+        assert!(links[0].starts_with("<turn:t.example.org?transport=udp>; rel=\"ice-server\"; username=\""));
+        assert!(
+            links.iter().all(|link| link.contains(":cam\"; credential=\"") && link.ends_with("\"password\""))
+        );
+    }
+    let house = House::new().await;
+    let response = house.post("/whip/room", &jwt("cam"), &both("sendonly")).await;
+    assert!(!response.headers().contains_key("link"));
+}
+
+#[tokio::test]
 async fn a_stay_outlives_its_token() {
     let house = House::new().await;
     let stay = house.begin("/whip/room", &jwt("cam"), &both("sendonly")).await;

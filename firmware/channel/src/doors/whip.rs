@@ -9,7 +9,7 @@ use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{patch, post};
-use livekit_protocol::TrackSource;
+use livekit_protocol::{IceServer, TrackSource};
 use rostrum_rtc::names::{ChannelId, UserId};
 use rostrum_rtc::token::{Identity, TokenError};
 use tokio::sync::oneshot;
@@ -245,7 +245,7 @@ impl Doors {
         let channel = identity.channel.clone();
         let spec = Box::new(OpenSpec { identity, offer, purpose });
         let (reply, answer) = oneshot::channel();
-        let Opened { id, answer, etag } =
+        let Opened { id, answer, etag, ice_servers } =
             self.ask(Command::Whip(WhipCommand::Open { spec, reply }), answer).await??;
         let path = match door {
             Door::Publish => "whip",
@@ -260,7 +260,11 @@ impl Doors {
             (ACCEPT_PATCH, FRAGMENT.to_owned()),
             (header::CACHE_CONTROL, "no-store".to_owned()),
         ];
-        Ok((StatusCode::CREATED, headers, answer).into_response())
+        let mut response = (StatusCode::CREATED, headers, answer).into_response();
+        for link in ice_servers.iter().flat_map(links) {
+            response.headers_mut().append(header::LINK, link);
+        }
+        Ok(response)
     }
 
     fn target(
@@ -341,6 +345,20 @@ fn in_channel(
         true => Ok(identity),
         false => Err(TokenError::OtherChannel.into()),
     }
+}
+
+/// TURN servers as links (RFC 9725 §4.6), one for each address.
+fn links(server: &IceServer) -> impl Iterator<Item = HeaderValue> {
+    // What is in quotes must not end them; user names and addresses of servers have no such characters.
+    let quoted = |text: &str| text.replace(['"', '\\', '\r', '\n'], "");
+    let credentials = format!(
+        "username=\"{}\"; credential=\"{}\"; credential-type=\"password\"",
+        quoted(&server.username),
+        quoted(&server.credential)
+    );
+    server.urls.iter().filter_map(move |url| {
+        HeaderValue::from_str(&format!("<{}>; rel=\"ice-server\"; {credentials}", quoted(url))).ok()
+    })
 }
 
 fn bad(message: &str) -> Refusal {

@@ -5,10 +5,11 @@
 //! What a viewer gets is decided in `whep.rs`.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use livekit_protocol::{
-    AddTrackRequest, ClientInfo, DisconnectReason, TrackSource, TrackType, VideoLayer, VideoQuality,
+    AddTrackRequest, ClientInfo, DisconnectReason, IceServer, TrackSource, TrackType, VideoLayer,
+    VideoQuality,
 };
 use rand::Rng;
 use rostrum_rtc::names::UserId;
@@ -77,6 +78,8 @@ pub struct Opened {
     pub answer: String,
     /// Names the present ICE session; the entity tag without its quotes.
     pub etag: String,
+    /// TURN servers that it may use.
+    pub ice_servers: Vec<IceServer>,
 }
 
 /// A stay as its owner names it.
@@ -334,7 +337,13 @@ impl Sfu {
             session.tracks.iter().copied().filter(|t| is_bound(*t)).count() == published
         });
         match negotiated {
-            Ok((answer, etag)) if bound => Ok(Opened { id, answer, etag }),
+            Ok((answer, etag)) if bound => {
+                let user =
+                    self.sessions.get(key).map(|session| session.user().to_string()).unwrap_or_default();
+                let unix = Duration::from_millis(self.unix_ms(now));
+                let ice_servers = super::turn::servers(&self.config.turn, &user, unix);
+                Ok(Opened { id, answer, etag, ice_servers })
+            }
             failed => {
                 self.remove_session(now, key, DisconnectReason::JoinFailure);
                 Err(failed.err().map_or(WhipRefusal::Tracks { limit }, WhipRefusal::Offer))
