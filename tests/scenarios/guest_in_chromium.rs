@@ -23,7 +23,7 @@ fn a_room_and_a_guest_see_and_hear_each_other() {
     picture::fake_camera(&film, &video, GUEST_CAMERA, 100, GUEST_CAMERA_ID).unwrap();
     let guest_voice = picture::fake_microphone(&film, &audio).unwrap();
     let room = lab.room("room").unwrap();
-    let devices = FakeDevices { video: Some(&video), audio: Some(&audio) };
+    let devices = FakeDevices { video: Some(&video), audio: Some(&audio), ..FakeDevices::default() };
     let mut browser = Browser::with(lab.dir(), &devices).unwrap();
 
     // A person presses Join on the panel's page.

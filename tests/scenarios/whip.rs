@@ -227,7 +227,11 @@ fn browser(lab: &Lab, size: FrameSize) -> Browser {
     let (video, audio) = (lab.dir().join("page.y4m"), lab.dir().join("page.wav"));
     picture::fake_camera(&film, &video, size, 50, CAMERA).unwrap();
     picture::fake_microphone(&film, &audio).unwrap();
-    Browser::with(lab.dir(), &FakeDevices { video: Some(&video), audio: Some(&audio) }).unwrap()
+    Browser::with(
+        lab.dir(),
+        &FakeDevices { video: Some(&video), audio: Some(&audio), ..FakeDevices::default() },
+    )
+    .unwrap()
 }
 
 /// A page of another origin than the service's own, as a studio's page would be.

@@ -119,7 +119,10 @@ impl Estimator {
                     sent.fate = Fate::Received;
                     let sent = *sent;
                     self.queue.arrived(arrival, arrival.wrapping_sub(sent.at_us));
-                    self.delivery.arrived(arrival, sent.bytes);
+                    if sent.probe == 0 {
+                        // A probe says what it found by itself; it is no use that the estimate could grow with.
+                        self.delivery.arrived(arrival, sent.bytes);
+                    }
                     if fate == Fate::Pending {
                         received += 1;
                         self.prober.reported(sent.probe, sent.bytes, Some(arrival));
@@ -206,7 +209,11 @@ impl Estimator {
                 self.rate_bps = self.rate_bps.max(bps);
                 self.last_decrease = None;
             }
-            Some(Finding::Limit(bps)) => self.rate_bps = self.rate_bps.max(bps * MARGIN),
+            Some(Finding::Limit(bps)) => {
+                // What arrives all the time is carried, whatever one probe says.
+                let known = bps.max(self.delivery.bps(1_000_000).unwrap_or(0.0));
+                self.rate_bps = self.rate_bps.min(known).max(bps * MARGIN);
+            }
             None => {}
         }
     }

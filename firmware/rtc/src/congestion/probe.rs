@@ -176,8 +176,8 @@ impl Prober {
             cluster.last_arrival_us - first_arrival,
         );
         let lost = cluster.lost as f32 / cluster.sent.max(1) as f32;
-        let arrived = arrived / f64::from(1.0 - lost.min(ambient_loss).min(0.9));
-        if arrived >= sent * CARRIED {
+        let without_loss = arrived / f64::from(1.0 - lost.min(ambient_loss).min(0.9));
+        if without_loss >= sent * CARRIED {
             self.pause = FIRST_PAUSE;
             self.next_at = now + NEXT;
             Some(Finding::Carries(sent.min(cluster.rate_bps)))
