@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashSet,
+    collections::HashMap,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -130,7 +130,7 @@ async fn run(
         awaited: Vec::new(),
         mids: None,
         publisher: None,
-        asked: HashSet::new(),
+        asked: HashMap::new(),
         ledger,
         sent,
         spec,
@@ -169,6 +169,7 @@ async fn run(
         if now >= ping_at {
             ping_at = now + PING_INTERVAL;
             session.send(Request::PingReq(Ping::default())).await?;
+            session.ask_again().await?;
         }
         session.tick(now)?;
     }
@@ -185,8 +186,8 @@ struct Session {
     /// The sections of our sound and picture.
     mids: Option<(Mid, Mid)>,
     publisher: Option<Publisher>,
-    /// Tracks that we asked a layer of.
-    asked: HashSet<String>,
+    /// Cameras that we asked a layer of, by the track's sid: their publishers.
+    asked: HashMap<String, u8>,
     ledger: Rc<RefCell<Ledger>>,
     sent: Sent,
     spec: Spec,
@@ -320,26 +321,43 @@ impl Session {
             if self.spec.publishes == Some(number) {
                 continue;
             }
-            let layer = (self.spec.wants)(number);
-            let (width, height) = {
-                let layer = &self.spec.clip.layers[usize::from(layer)];
-                (layer.width, layer.height)
-            };
             for track in participant.tracks.iter().filter(|track| track.r#type() == TrackType::Video) {
-                if !self.asked.insert(track.sid.clone()) {
-                    continue;
+                if self.asked.insert(track.sid.clone(), number).is_none() {
+                    self.ask_for_layer(track.sid.clone(), number).await?;
                 }
-                let settings = UpdateTrackSettings {
-                    track_sids: vec![track.sid.clone()],
-                    quality: i32::from(layer),
-                    width,
-                    height,
-                    ..Default::default()
-                };
-                self.send(Request::TrackSetting(settings)).await?;
             }
         }
         Ok(())
+    }
+
+    /// Asks again where another layer comes than was asked for: a server may forget what is asked of a track that
+    /// it is about to subscribe to.
+    async fn ask_again(&mut self) -> anyhow::Result<()> {
+        let wrong: Vec<_> = {
+            let ledger = self.ledger.borrow();
+            let other = |publisher: u8| {
+                ledger.layer_of(publisher).is_some_and(|layer| layer != (self.spec.wants)(publisher))
+            };
+            let asked = self.asked.iter().filter(|(_, publisher)| other(**publisher));
+            asked.map(|(sid, publisher)| (sid.clone(), *publisher)).collect()
+        };
+        for (sid, publisher) in wrong {
+            self.ask_for_layer(sid, publisher).await?;
+        }
+        Ok(())
+    }
+
+    async fn ask_for_layer(&mut self, sid: String, publisher: u8) -> anyhow::Result<()> {
+        let wanted = (self.spec.wants)(publisher);
+        let layer = &self.spec.clip.layers[usize::from(wanted)];
+        let settings = UpdateTrackSettings {
+            track_sids: vec![sid],
+            quality: i32::from(wanted),
+            width: layer.width,
+            height: layer.height,
+            ..Default::default()
+        };
+        self.send(Request::TrackSetting(settings)).await
     }
 
     fn receive_media(&mut self) -> anyhow::Result<()> {
