@@ -1,5 +1,6 @@
 //! The thread that owns the media sockets and everything that packets touch.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -19,6 +20,8 @@ use crate::udp::MediaSocket;
 const SOCKET_BUFFER: usize = 4 << 20;
 /// Commands handled before datagrams get their turn.
 const BATCH: usize = 64;
+/// Outgoing datagrams that are gathered before they are sent: enough to share system calls.
+const TRANSMITS: usize = 64;
 const WALL_CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Opens the media socket. It does not block, and its buffers are large.
@@ -56,7 +59,7 @@ pub(crate) fn start(
         runtime.block_on(async {
             let sockets = sockets.into_iter().map(MediaSocket::new).collect::<io::Result<Vec<_>>>();
             match sockets {
-                Ok(sockets) => MediaThread { sockets, tcp, sfu }.run(commands).await,
+                Ok(sockets) => MediaThread { sockets, tcp, sfu, inbox: VecDeque::new() }.run(commands).await,
                 Err(error) => {
                     log::error!(error:%; "the media socket cannot be watched; nothing is forwarded")
                 }
@@ -71,6 +74,8 @@ struct MediaThread {
     sockets: Vec<MediaSocket>,
     tcp: TcpPaths,
     sfu: Sfu,
+    /// One batch of datagrams; empty between batches.
+    inbox: VecDeque<(SocketAddr, BytesMut)>,
 }
 
 impl MediaThread {
@@ -122,16 +127,19 @@ impl MediaThread {
 
     /// Takes one batch of datagrams of each socket; more wait until what they led to is sent.
     fn receive(&mut self) {
-        let now = Instant::now();
-        for (at, socket) in (0..).zip(&mut self.sockets) {
-            let sfu = &mut self.sfu;
-            let socket_of = LocalSocket::Udp(at);
-            let take = |address, datagram| {
-                sfu.handle_datagram(now, RemoteAddress { socket: socket_of, address }, datagram);
-            };
+        for at in 0..self.sockets.len() {
             // An error is an ICMP answer to an earlier datagram: the terminal is gone, and its timeout says so.
-            if let Err(error) = socket.receive(take) {
+            if let Err(error) = self.sockets[at].receive(&mut self.inbox) {
                 log::debug!(error:%; "media socket");
+            }
+            let socket = LocalSocket::Udp(at as u16);
+            let now = Instant::now();
+            while let Some((address, datagram)) = self.inbox.pop_front() {
+                self.sfu.handle_datagram(now, RemoteAddress { socket, address }, datagram);
+                // What came first does not wait until all of a large room's batch is forwarded.
+                if self.sfu.transmits() >= TRANSMITS {
+                    self.transmit();
+                }
             }
         }
     }

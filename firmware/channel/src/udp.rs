@@ -1,7 +1,7 @@
 //! A UDP socket that takes and gives many datagrams with one system call: reads come in batches (`recvmmsg`, UDP
 //! GRO), and what goes to one address in one batch leaves as one (UDP GSO).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 
@@ -63,30 +63,29 @@ impl MediaSocket {
         self.socket.readable().await
     }
 
-    /// Reads one batch; how many datagrams that were. None is left when it is none.
-    pub(crate) fn receive(&mut self, mut take: impl FnMut(SocketAddr, BytesMut)) -> io::Result<usize> {
+    /// Reads one batch behind what is in `into` already.
+    pub(crate) fn receive(&mut self, into: &mut VecDeque<(SocketAddr, BytesMut)>) -> io::Result<()> {
         let mut pieces = self.buffer.chunks_mut(self.piece).map(IoSliceMut::new);
         let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
             std::array::from_fn(|_| pieces.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
         let mut metas = [RecvMeta::default(); BATCH_SIZE];
+        let mut messages = 0;
         let read = self.socket.try_io(Interest::READABLE, || {
-            self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut metas)
+            messages = self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut metas)?;
+            // A batch that is not full emptied the socket. Saying so now saves the call that would find that out.
+            if messages < BATCH_SIZE { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
-        let messages = match read {
-            Ok(messages) => messages,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
-            Err(error) => return Err(error),
-        };
-        let mut datagrams = 0;
         for (slice, meta) in slices.iter().zip(&metas).take(messages) {
             for datagram in slice[..meta.len].chunks(meta.stride.max(1)) {
-                datagrams += 1;
                 if datagram.len() <= MAX_DATAGRAM {
-                    take(meta.addr, BytesMut::from(datagram));
+                    into.push_back((meta.addr, BytesMut::from(datagram)));
                 }
             }
         }
-        Ok(datagrams)
+        match read {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Lets a datagram leave with the next [`MediaSocket::flush`].
@@ -237,11 +236,12 @@ mod tests {
         sender.flush();
         assert_eq!(sender.unsent(), 0);
         for receiver in &mut receivers {
-            let mut got = Vec::new();
+            let mut got = VecDeque::new();
             while got.len() < lengths.len() {
                 receiver.readable().await.unwrap();
-                receiver.receive(|_, datagram| got.push(datagram)).unwrap();
+                receiver.receive(&mut got).unwrap();
             }
+            let got: Vec<BytesMut> = got.into_iter().map(|(_, datagram)| datagram).collect();
             let expected: Vec<BytesMut> = lengths
                 .into_iter()
                 .enumerate()

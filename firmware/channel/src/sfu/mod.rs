@@ -310,6 +310,11 @@ impl Sfu {
         self.transmits.pop_front()
     }
 
+    /// How many datagrams wait for [`Sfu::poll_transmit`].
+    pub fn transmits(&self) -> usize {
+        self.transmits.len()
+    }
+
     /// Counts of what happened since the start.
     pub fn counters(&self) -> Counters {
         self.counters
