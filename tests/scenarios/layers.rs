@@ -64,10 +64,10 @@ fn a_page_gets_the_quality_size_and_frame_rate_that_it_asks_for() {
         asks(&mut browser, viewer, json!({"width": 640, "height": 360}), 640);
 
         let all = rate(&mut browser, viewer);
-        asks(&mut browser, viewer, json!({"fps": 6}), 640);
+        asks(&mut browser, viewer, json!({"fps": 5}), 640);
         let few = rate(&mut browser, viewer);
-        println!("{viewer}: {all:.1} pictures a second, {few:.1} when 6 are asked for");
-        assert!(few < all * 0.4 && few > 3.0, "{all} pictures a second, then {few}");
+        println!("{viewer}: {all:.1} pictures a second, {few:.1} when 5 are asked for");
+        assert!(few < all * 0.35 && few > 3.0, "{all} pictures a second, then {few}");
         asks(&mut browser, viewer, json!({"fps": 30}), 640);
         until("all pictures again", PATIENCE, || {
             let again = rate(&mut browser, viewer);

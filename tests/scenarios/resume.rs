@@ -141,7 +141,8 @@ fn what_was_sent_reliably_while_the_socket_was_lost_arrives_once() {
     let lab = Lab::new().unwrap();
     let proxy = Proxy::start(&lab.service.url).unwrap();
     let mut browser = Browser::start(lab.dir()).unwrap();
-    join(&mut browser, &lab, &proxy.url, "one", json!({}));
+    // The library's own pauses between two tries may be longer than a stay waits for its socket.
+    join(&mut browser, &lab, &proxy.url, "one", json!({"reconnect_every_ms": 300}));
     let mut peer = python(&lab, &lab.service.url, "peer", &[]);
     let heard = |browser: &mut Browser, text: &str| {
         browser

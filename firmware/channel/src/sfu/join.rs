@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use livekit_protocol::{
     Codec, DisconnectReason, IceServer, JoinResponse, LeaveRequest, ParticipantInfo, ParticipantUpdate, Room,
-    RoomUpdate, ServerInfo, SubscriptionPermission, leave_request, participant_info,
+    RoomUpdate, ServerInfo, SubscriptionPermission, client_info, leave_request, participant_info,
     signal_response::Message,
 };
 use rostrum_rtc::token::{self, Identity};
@@ -40,7 +40,24 @@ pub(super) fn server_info() -> ServerInfo {
     }
 }
 
+/// LiveKit's Go SDK (2.18.1) reads an answer before it has taken its own offer, and then gives up: it gets the answer
+/// to the offer in its join request so much later.
+const LATE_ANSWER: Duration = Duration::from_millis(20);
+
 impl Sfu {
+    /// Answers offers that had to wait.
+    pub(super) fn answer_late_offers(&mut self, now: Instant) {
+        let due = |(_, session): &(SessionKey, &Session)| {
+            session.late_offer.as_ref().is_some_and(|(at, _)| *at <= now)
+        };
+        for key in self.sessions.iter().filter(due).map(|(key, _)| key).collect::<Vec<_>>() {
+            if let Some((_, offer)) = self.sessions.get_mut(key).and_then(|session| session.late_offer.take())
+            {
+                self.client_offer(now, key, offer);
+            }
+        }
+    }
+
     pub(super) fn join(
         &mut self,
         now: Instant,
@@ -191,6 +208,7 @@ impl Sfu {
             joined: now,
             refresh_at: now,
             sections_asked: false,
+            late_offer: None,
             quality: QualityMeter::default(),
         });
         let peers = match spec.mode {
@@ -217,8 +235,12 @@ impl Sfu {
         {
             slot.peer.enable_data_channels();
         }
-        if let Some(offer) = spec.publisher_offer {
-            self.client_offer(now, key, offer);
+        match (spec.publisher_offer, self.sessions.get_mut(key)) {
+            (Some(offer), Some(session)) if session.client.sdk() == client_info::Sdk::Go => {
+                session.late_offer = Some((now + LATE_ANSWER, offer));
+            }
+            (Some(offer), _) => self.client_offer(now, key, offer),
+            (None, _) => {}
         }
         self.to_negotiate.insert(key);
     }

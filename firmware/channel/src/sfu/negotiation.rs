@@ -19,6 +19,7 @@ impl Sfu {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let (peer, mode) = (session.peers.publisher(), session.peers.mode());
         session.sections_asked = false;
+        session.late_offer = None;
         let Some(slot) = self.peers.get_mut(peer) else { return };
         if let Err(error) = slot.peer.handle_offer(&offer.sdp) {
             return self.negotiation_failed(now, key, &error);

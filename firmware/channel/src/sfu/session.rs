@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Instant;
 
 use livekit_protocol::{
-    ClientInfo, ParticipantInfo, ParticipantPermission, SignalResponse, SubscriptionPermission, TrackSource,
-    participant_info, signal_response,
+    ClientInfo, ParticipantInfo, ParticipantPermission, SessionDescription, SignalResponse,
+    SubscriptionPermission, TrackSource, participant_info, signal_response,
 };
 use rostrum_rtc::names::{AppId, ChannelId, DisplayName, UserId};
 use rostrum_rtc::token::{Grants, Identity};
@@ -101,6 +101,8 @@ pub(super) struct Session {
     pub(super) refresh_at: Instant,
     /// Media sections were asked for and its next offer is awaited.
     pub(super) sections_asked: bool,
+    /// The offer of its join request, when that is to be answered later.
+    pub(super) late_offer: Option<(Instant, SessionDescription)>,
     pub(super) quality: QualityMeter,
 }
 

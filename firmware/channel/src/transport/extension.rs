@@ -92,6 +92,11 @@ impl ExtensionIds {
         }
     }
 
+    /// Takes an extension out.
+    pub(super) fn clear(&mut self, extension: Extension) {
+        self.0[extension as usize] = 0;
+    }
+
     /// What is offered on a section that only we send on.
     pub(super) fn offered(kind: MediaKind) -> ExtensionIds {
         let mut ids = ExtensionIds::default();

@@ -2,7 +2,7 @@
 
 use super::{
     AudioPreference, CodecKey, MediaKind, PayloadMapping, Section,
-    extension::ExtensionIds,
+    extension::{Extension, ExtensionIds},
     sdp::{Codec, Direction, Feedback, LocalMedia, RemoteMedia},
 };
 
@@ -75,8 +75,8 @@ impl SectionState {
         self.proto.clone_from(&remote.proto);
         self.refused = remote.kind.is_none();
         self.codecs.clone_from(&remote.codecs);
-        self.order_codecs();
         self.extensions = remote.extensions;
+        self.order_codecs();
         self.remote_receives = remote.kind.is_some() && remote.direction.receive;
         self.established = true;
         self.ssrcs.clone_from(&remote.ssrcs);
@@ -87,6 +87,11 @@ impl SectionState {
     /// Puts the codec that the remote shall send first (RFC 3264 §6.1: it should use the first of an answer).
     pub(super) fn order_codecs(&mut self) {
         self.codecs.sort_by_key(|codec| Some(codec.key) != self.first_codec);
+        if matches!(self.first_codec, Some(CodecKey::Vp8 | CodecKey::H264)) {
+            // With it, browsers leave temporal layers and picture numbers out of VP8's own descriptor, where they
+            // are looked for here.
+            self.extensions.clear(Extension::DependencyDescriptor);
+        }
     }
 
     pub(super) fn mapping(&self, codec: CodecKey) -> Option<PayloadMapping> {
