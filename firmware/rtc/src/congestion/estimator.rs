@@ -53,7 +53,9 @@ pub struct Estimator {
     needed_bps: f64,
     log: SentLog,
     queue: QueueMeter,
+    /// Everything that arrives, and that without probes.
     delivery: DeliveryMeter,
+    use_of_it: DeliveryMeter,
     judge: LossJudge,
     prober: Prober,
     last_decrease: Option<Instant>,
@@ -76,6 +78,7 @@ impl Estimator {
             log: SentLog::default(),
             queue: QueueMeter::default(),
             delivery: DeliveryMeter::default(),
+            use_of_it: DeliveryMeter::default(),
             judge: LossJudge::new(),
             prober: Prober::new(now),
             last_decrease: None,
@@ -119,9 +122,10 @@ impl Estimator {
                     sent.fate = Fate::Received;
                     let sent = *sent;
                     self.queue.arrived(arrival, arrival.wrapping_sub(sent.at_us));
+                    self.delivery.arrived(arrival, sent.bytes);
                     if sent.probe == 0 {
                         // A probe says what it found by itself; it is no use that the estimate could grow with.
-                        self.delivery.arrived(arrival, sent.bytes);
+                        self.use_of_it.arrived(arrival, sent.bytes);
                     }
                     if fate == Fate::Pending {
                         received += 1;
@@ -192,10 +196,10 @@ impl Estimator {
     }
 
     fn grow(&mut self, now: Instant, elapsed: f64) {
-        let delivered = self.delivery.bps(1_000_000).unwrap_or(0.0);
+        let used = self.use_of_it.bps(1_000_000).unwrap_or(0.0);
         let survived = f64::from(1.0 - self.last_loss).max(0.1);
         // What is not used is not known to be there.
-        if self.judge.on_trial() || delivered / survived < self.rate_bps * 0.6 {
+        if self.judge.on_trial() || used / survived < self.rate_bps * 0.6 {
             return;
         }
         let recent = self.last_decrease.is_some_and(|at| now.saturating_duration_since(at) < CAREFUL_FOR);
