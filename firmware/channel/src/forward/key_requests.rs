@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// The least time between two requests for one layer.
-pub const MIN_INTERVAL: Duration = Duration::from_millis(500);
+pub const MIN_INTERVAL: Duration = Duration::from_millis(300);
 
 /// Merges the requests of all subscribers of one layer.
 #[derive(Debug, Clone, Default)]
@@ -82,7 +82,7 @@ mod tests {
                 time += later;
                 let now = start + Duration::from_millis(time);
                 if if asks { requests.request(now) } else { requests.due(now) } {
-                    prop_assert!(last.is_none_or(|last: u64| time - last >= 500));
+                    prop_assert!(last.is_none_or(|last: u64| time - last >= MIN_INTERVAL.as_millis() as u64));
                     last = Some(time);
                 }
             }

@@ -12,7 +12,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Time between a success and the next probe.
 const NEXT: Duration = Duration::from_millis(50);
 /// How much more than the present rate a probe tries.
-const STEP: f64 = 2.0;
+const STEP: f64 = 1.6;
 /// A probe that arrives at this part of the speed at which it was sent shows that the path carries it.
 const CARRIED: f64 = 0.9;
 /// Fewer packets than this show nothing.
