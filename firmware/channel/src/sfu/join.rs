@@ -229,11 +229,13 @@ impl Sfu {
             self.add_track(now, key, request);
         }
         self.subscribe_to_all(now, key);
-        if spec.mode == Mode::Dual
-            && let Some(session) = self.sessions.get(key)
+        if let Some(session) = self.sessions.get(key)
             && let Some(slot) = self.peers.get_mut(session.peers.subscriber())
         {
-            slot.peer.enable_data_channels();
+            slot.peer.hold_early_data();
+            if spec.mode == Mode::Dual {
+                slot.peer.enable_data_channels();
+            }
         }
         match (spec.publisher_offer, self.sessions.get_mut(key)) {
             (Some(offer), Some(session)) if session.client.sdk() == client_info::Sdk::Go => {

@@ -9,6 +9,7 @@ mod codec;
 mod data;
 mod demux;
 mod dtls;
+mod early_data;
 mod error;
 mod event;
 mod extension;

@@ -5,6 +5,7 @@ use super::{
     PayloadMapping, PeerEvent, RemoteAddress, SdpError, Section, SendDataError, SenderSpec,
     data::{DataChannels, DataOutput, MAX_MESSAGE_LEN},
     dtls::{Dtls, DtlsOutput},
+    early_data::EarlyData,
     ice::{self, IceLite},
     negotiation::Negotiation,
     receive::Receiver,
@@ -84,6 +85,8 @@ pub struct Peer {
     dtls: Option<Dtls>,
     data: Option<DataChannels>,
     opens_data: bool,
+    /// What waits for the reliable channel, where one is expected.
+    early_data: Option<EarlyData>,
     phase: Phase,
     pub(super) srtp: Option<Box<Srtp>>,
     pub(super) receiver: Receiver,
@@ -109,6 +112,7 @@ impl Peer {
             dtls: None,
             data: None,
             opens_data: false,
+            early_data: None,
             phase: Phase::Connecting(now + config.timeouts.connect),
             srtp: None,
             receiver: Receiver::new(now, local_ssrc),
@@ -357,12 +361,22 @@ impl Peer {
         self.ice.selected()
     }
 
+    /// Says that a reliable channel will be opened by one of the two ends: what is sent on it before waits.
+    pub fn hold_early_data(&mut self) {
+        self.early_data.get_or_insert_default();
+    }
+
     /// Sends a message on a data channel.
     ///
     /// # Errors
-    /// When the channel is not open, full or the message too long.
+    /// When the channel is not open (and not [awaited](Peer::hold_early_data)), full or the message too long.
     pub fn send_data(&mut self, now: Instant, kind: DataKind, bytes: &[u8]) -> Result<(), SendDataError> {
         self.now = now;
+        if kind == DataKind::Reliable
+            && let Some(early) = &mut self.early_data
+        {
+            return early.hold(bytes);
+        }
         let data = self.data.as_mut().ok_or(SendDataError::NotOpen)?;
         data.send(now, kind, bytes)?;
         self.flush_data(now);
@@ -479,12 +493,26 @@ impl Peer {
                 log::debug!(bytes = bytes.len(), limit; "a data message was too long");
                 continue;
             }
+            if let DataOutput::Open(label) = &output
+                && label == DataKind::Reliable.label()
+            {
+                self.send_early_data(now);
+            }
             self.event(match output {
                 DataOutput::Open(label) => PeerEvent::DataChannelOpen { label },
                 DataOutput::Message(kind, bytes) => PeerEvent::Data { kind, bytes },
             });
         }
         self.flush_data(now);
+    }
+
+    fn send_early_data(&mut self, now: Instant) {
+        let (Some(early), Some(data)) = (self.early_data.take(), &mut self.data) else { return };
+        for message in early.into_messages() {
+            if let Err(error) = data.send(now, DataKind::Reliable, &message) {
+                log::debug!(error:%; "a data message that waited was not sent");
+            }
+        }
     }
 
     /// Moves what SCTP has to say into DTLS, and what DTLS has to say to the socket.

@@ -124,6 +124,11 @@ fn a_publisher_with_layers_sound_and_data_is_received() {
 #[test]
 fn messages_travel_both_ways_on_channels_that_the_remote_opened() {
     let mut network = Network::new();
+    let early =
+        |n: &mut Network| n.service.send_data(n.now, DataKind::Reliable, b"before there is a channel");
+    assert!(early(&mut network).is_err(), "nobody said that there will be one");
+    network.service.hold_early_data();
+    early(&mut network).unwrap();
     let mut change = network.client.sdp_api();
     let id = change.add_channel("_reliable".into());
     let offer = change.apply().unwrap();
@@ -150,7 +155,8 @@ fn messages_travel_both_ways_on_channels_that_the_remote_opened() {
         _ => None,
     });
     let got: Vec<_> = got.collect();
-    assert_eq!(got, [b"from the service".to_vec(), long, Vec::new()]);
+    let early = b"before there is a channel".to_vec();
+    assert_eq!(got, [early, b"from the service".to_vec(), long, Vec::new()]);
 }
 
 #[test]
