@@ -4,12 +4,17 @@ mod sockets;
 
 use std::{
     collections::VecDeque,
+    net::SocketAddr,
+    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use livekit_protocol::signal_response::Message as Response;
+
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use tokio::sync::{mpsc, oneshot};
+use url::Url;
 
 use self::sockets::Sockets;
 use crate::{
@@ -28,6 +33,11 @@ const SETTLED: Duration = Duration::from_secs(5);
 const FIRST_MESSAGE: Duration = Duration::from_secs(5);
 /// Time for the service to say why it closed the media connection.
 const LAST_WORDS: Duration = Duration::from_millis(250);
+/// How long a stay is tried to be gone on with after its socket was lost (the service keeps it for less than
+/// 5 s), the pause between tries, and how long a socket must live to be worth another one.
+const RESUME: Duration = Duration::from_secs(4);
+const RESUME_PAUSE: Duration = Duration::from_millis(250);
+const WORTH_RESUMING: Duration = Duration::from_secs(1);
 /// Messages to the service that may wait for the socket.
 const REQUESTS: usize = 512;
 /// Events that may wait for the owner beside the channel's own room.
@@ -58,6 +68,31 @@ pub(crate) struct Runner {
     dropped: u64,
     left: Option<oneshot::Sender<()>>,
 }
+
+/// The socket of a stay: a task writes, so that a slow connection does not hold up media.
+struct Line {
+    requests: mpsc::Sender<signal::Request>,
+    writing: tokio::task::JoinHandle<()>,
+    reader: Reader,
+    since: Instant,
+}
+
+impl Line {
+    fn new(writer: Writer, reader: Reader) -> Self {
+        let (requests, receiver) = mpsc::channel(REQUESTS);
+        Self { requests, writing: tokio::spawn(write(writer, receiver)), reader, since: Instant::now() }
+    }
+}
+
+/// Where the service is, for another socket of the same stay.
+struct Way {
+    door: Door,
+    addresses: Vec<SocketAddr>,
+    token: String,
+}
+
+/// The search for another socket.
+type Resuming = Pin<Box<dyn Future<Output = Option<(Writer, Reader)>> + Send>>;
 
 /// Why there is no stay.
 enum Fault {
@@ -274,7 +309,8 @@ impl Runner {
             })
             .await?;
         stay.handle_signal(Instant::now(), first);
-        let outcome = self.stay(&mut stay, &mut sockets, writer, reader).await;
+        let way = Way { door: self.door, addresses, token: token.to_owned() };
+        let outcome = self.stay(&mut stay, &mut sockets, Line::new(writer, reader), &way).await;
         let (muted, video, refreshed) = stay.keep();
         self.muted = muted;
         self.options.video = video;
@@ -285,17 +321,10 @@ impl Runner {
     }
 
     /// Carries messages, datagrams and time until the stay is over.
-    async fn stay(
-        &mut self,
-        stay: &mut Stay,
-        sockets: &mut Sockets,
-        writer: Writer,
-        mut reader: Reader,
-    ) -> Outcome {
-        let (requests, receiver) = mpsc::channel(REQUESTS);
-        let writing = tokio::spawn(write(writer, receiver));
+    async fn stay(&mut self, stay: &mut Stay, sockets: &mut Sockets, mut line: Line, way: &Way) -> Outcome {
+        let mut resuming: Option<Resuming> = None;
         let mut outcome = loop {
-            self.flush(stay, sockets, &requests);
+            self.flush(stay, sockets, resuming.is_none().then_some(&line.requests));
             if let Some(outcome) = stay.outcome() {
                 break outcome.clone();
             }
@@ -327,10 +356,26 @@ impl Runner {
                         stay.handle_datagram(Instant::now(), link, to, from, bytes);
                     });
                 }
-                message = reader.next() => match message {
+                message = line.reader.next(), if resuming.is_none() => match message {
                     Some(message) => stay.handle_signal(Instant::now(), message),
-                    None => stay.signal_lost(),
+                    None => {
+                        resuming = self.resume(stay, &line, way);
+                        if resuming.is_none() {
+                            stay.signal_lost();
+                        }
+                    }
                 },
+                found = found(&mut resuming) => {
+                    resuming = None;
+                    match found {
+                        Some((writer, reader)) => {
+                            log::info!("went on with the stay on another socket");
+                            line = Line::new(writer, reader);
+                            stay.resumed(Instant::now());
+                        }
+                        None => stay.signal_lost(),
+                    }
+                }
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
             let now = Instant::now();
@@ -339,22 +384,46 @@ impl Runner {
             }
         };
         if matches!(outcome, Outcome::Lost { .. }) {
-            outcome = last_words(stay, &mut reader).await.unwrap_or(outcome);
+            outcome = last_words(stay, &mut line.reader).await.unwrap_or(outcome);
         }
-        self.flush(stay, sockets, &requests);
-        drop(requests);
-        let _ = tokio::time::timeout(Duration::from_millis(300), writing).await;
+        self.flush(stay, sockets, Some(&line.requests));
+        drop(line.requests);
+        let _ = tokio::time::timeout(Duration::from_millis(300), line.writing).await;
         outcome
     }
 
+    /// Looks for another socket for a stay whose media may well go on.
+    fn resume(&self, stay: &Stay, line: &Line, way: &Way) -> Option<Resuming> {
+        if line.since.elapsed() < WORTH_RESUMING {
+            return None;
+        }
+        let (hello, token) = stay.hello_again()?;
+        let address = signal::address(&self.options.service_url, way.door, &hello).ok()?;
+        let (addresses, token) = (way.addresses.clone(), token.unwrap_or_else(|| way.token.clone()));
+        Some(Box::pin(go_on(address, addresses, token)))
+    }
+
     /// Hands on what the stay produced.
-    fn flush(&mut self, stay: &mut Stay, sockets: &mut Sockets, requests: &mpsc::Sender<signal::Request>) {
+    fn flush(
+        &mut self,
+        stay: &mut Stay,
+        sockets: &mut Sockets,
+        requests: Option<&mpsc::Sender<signal::Request>>,
+    ) {
         while let Some((link, transmit)) = stay.poll_transmit() {
             sockets.send(link, &transmit);
         }
-        while let Some(request) = stay.poll_request() {
-            if requests.try_send(request).is_err() {
-                stay.signal_lost();
+        while let Some(requests) = requests
+            && let Some(request) = stay.poll_request()
+        {
+            match requests.try_send(request) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Full(_)) => stay.signal_lost(),
+                // The reader will say that the socket is gone.
+                Err(mpsc::error::TrySendError::Closed(request)) => {
+                    stay.unsent(request);
+                    break;
+                }
             }
         }
         while let Some(media) = stay.poll_media() {
@@ -388,6 +457,32 @@ impl Runner {
                 room.send(event);
             }
         }
+    }
+}
+
+/// Waits for another socket, if there is one to wait for.
+async fn found(resuming: &mut Option<Resuming>) -> Option<(Writer, Reader)> {
+    match resuming {
+        Some(work) => work.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Knocks until the service goes on with the stay. `None` when it is not there, has none to go on with, or time is
+/// over.
+async fn go_on(address: Url, addresses: Vec<SocketAddr>, token: String) -> Option<(Writer, Reader)> {
+    let until = tokio::time::Instant::now() + RESUME;
+    loop {
+        match tokio::time::timeout_at(until, signal::connect(&address, &addresses, &token)).await.ok()? {
+            Ok((writer, mut reader)) => match tokio::time::timeout_at(until, reader.next()).await.ok()? {
+                Some(Response::Reconnect(_)) => return Some((writer, reader)),
+                Some(_) => return None,
+                None => {}
+            },
+            Err(DoorError::Other(_)) => {}
+            Err(_) => return None,
+        }
+        tokio::time::timeout_at(until, tokio::time::sleep(RESUME_PAUSE)).await.ok()?;
     }
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Hello {
     /// Offer and tracks, for [`Door::One`].
     pub(crate) offer: Option<proto::SessionDescription>,
     pub(crate) tracks: Vec<proto::AddTrackRequest>,
+    /// The stay to go on with, by our own sid.
+    pub(crate) resume: Option<String>,
 }
 
 /// The WebSocket address of a door.
@@ -61,6 +63,9 @@ pub(crate) fn address(service: &Url, door: Door, hello: &Hello) -> Result<Url, R
                 .append_pair("protocol", &PROTOCOL.to_string())
                 .append_pair("auto_subscribe", if hello.auto_subscribe { "1" } else { "0" })
                 .append_pair("version", env!("CARGO_PKG_VERSION"));
+            if let Some(sid) = &hello.resume {
+                query.append_pair("reconnect", "1").append_pair("sid", sid);
+            }
             if !hello.attributes.is_empty() {
                 // A map of strings always becomes JSON.
                 let json = serde_json::to_vec(&hello.attributes).unwrap_or_default();
@@ -90,6 +95,8 @@ fn join_request(hello: &Hello) -> String {
         participant_attributes: hello.attributes.clone(),
         add_track_requests: hello.tracks.clone(),
         publisher_offer: hello.offer.clone(),
+        reconnect: hello.resume.is_some(),
+        participant_sid: hello.resume.clone().unwrap_or_default(),
         ..Default::default()
     };
     let plain = request.encode_to_vec();
@@ -128,6 +135,7 @@ mod tests {
                 ..Default::default()
             }),
             tracks: vec![proto::AddTrackRequest { cid: "cam".to_owned(), ..Default::default() }],
+            resume: None,
         };
         let url = address(&Url::parse("https://example.org/sub/?x=1#y").unwrap(), Door::One, &hello).unwrap();
         assert!(url.as_str().starts_with("wss://example.org/sub/rtc/v1?join_request="));
@@ -146,6 +154,21 @@ mod tests {
         let url = address(&Url::parse("ws://127.0.0.1:7880").unwrap(), Door::Two, &Hello::default()).unwrap();
         assert_eq!(url.path(), "/rtc");
         assert!(url.query().unwrap().starts_with("protocol=16&auto_subscribe=0&version="));
+    }
+
+    #[test]
+    fn a_stay_to_go_on_with_is_named_at_both_doors() {
+        let hello = Hello { resume: Some("PA_1".to_owned()), ..Default::default() };
+        let service = Url::parse("ws://127.0.0.1:7880").unwrap();
+        let two = address(&service, Door::Two, &hello).unwrap();
+        assert!(two.query().unwrap().contains("reconnect=1&sid=PA_1"));
+        let one = address(&service, Door::One, &hello).unwrap();
+        let (_, value) = one.query_pairs().next().unwrap();
+        let wrapped = proto::WrappedJoinRequest::decode(&URL_SAFE.decode(&*value).unwrap()[..]).unwrap();
+        let mut plain = Vec::new();
+        flate2::read::GzDecoder::new(&wrapped.join_request[..]).read_to_end(&mut plain).unwrap();
+        let request = proto::JoinRequest::decode(&plain[..]).unwrap();
+        assert_eq!((request.reconnect, request.participant_sid.as_str()), (true, "PA_1"));
     }
 
     #[test]

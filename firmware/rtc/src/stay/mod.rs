@@ -419,6 +419,33 @@ impl Stay {
         self.outcome.as_ref()
     }
 
+    /// What to say to go on with this stay on another socket, and a token that the service gave for that. `None`
+    /// when there is nothing to go on with yet.
+    pub(crate) fn hello_again(&self) -> Option<(Hello, Option<String>)> {
+        let sid = self.people.own_sid();
+        let hello = Hello {
+            auto_subscribe: self.options.auto_subscribe,
+            resume: Some(sid.to_owned()),
+            ..Default::default()
+        };
+        (self.joined && !sid.is_empty()).then(|| (hello, self.refreshed_token.clone()))
+    }
+
+    /// There is another socket for the signalling, and the service goes on with this stay: what may have been
+    /// lost with the first socket is said again.
+    pub(crate) fn resumed(&mut self, now: Instant) {
+        self.ping.heard = now;
+        if std::mem::take(&mut self.offered) {
+            self.negotiate();
+        }
+        self.requests.extend(self.publish.mutes().into_iter().map(Request::Mute));
+    }
+
+    /// A message that no socket took: it goes first on the next one.
+    pub(crate) fn unsent(&mut self, request: Request) {
+        self.requests.push_front(request);
+    }
+
     /// The socket of the signalling is gone.
     pub(crate) fn signal_lost(&mut self) {
         let reason = "the connection to the service broke".to_owned();

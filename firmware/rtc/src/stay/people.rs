@@ -44,6 +44,11 @@ impl People {
         (self.view(me), self.views())
     }
 
+    /// Our own sid; empty before we are in.
+    pub(super) fn own_sid(&self) -> &str {
+        &self.me
+    }
+
     fn put(&mut self, info: proto::ParticipantInfo) {
         use proto::participant_info::State;
         if info.sid == self.me || info.sid.is_empty() {

@@ -173,6 +173,15 @@ impl Publisher {
         Some(proto::MuteTrackRequest { sid, muted })
     }
 
+    /// What is muted and what is not, of all that is published.
+    pub(super) fn mutes(&self) -> Vec<proto::MuteTrackRequest> {
+        let of = |kind| {
+            let sid = self.sid(kind)?.to_owned();
+            Some(proto::MuteTrackRequest { sid, muted: self.muted[index(kind)] })
+        };
+        [TrackKind::Audio, TrackKind::Video].into_iter().filter_map(of).collect()
+    }
+
     fn sid(&self, kind: TrackKind) -> Option<&str> {
         match kind {
             TrackKind::Audio => self.audio.as_ref()?.sid.as_deref(),
