@@ -10,7 +10,7 @@ use std::{
 
 use rostrum_hal::Timestamp;
 use rostrum_tests::{
-    Browser, Lab, Proxy, Python,
+    Browser, Lab, Proxy, Python, lab,
     lab::{CHANNEL, PATIENCE},
     picture,
 };
@@ -225,4 +225,59 @@ fn after_a_longer_cut_media_is_back_within_two_seconds() {
     })
     .unwrap();
     assert_ne!(sids(&lab), before, "another stay");
+}
+
+#[test]
+fn a_room_whose_socket_is_cut_goes_on_with_its_stay() {
+    let mut lab = Lab::new().unwrap();
+    let proxy = Proxy::start(&lab.service.url).unwrap();
+    // The room goes through the proxy, everybody else past it.
+    let direct = std::mem::replace(&mut lab.service.url, proxy.url.clone());
+    let room = lab.joined_room("room").unwrap();
+    lab.service.url = direct;
+    let mut browser = Browser::start(lab.dir()).unwrap();
+    join(&mut browser, &lab, &lab.service.url, "watcher", json!({}));
+    receives(&mut browser, "watcher", "room", "microphone");
+    receives(&mut browser, "watcher", "room", "camera");
+    let (before, noticed_before) = (sids(&lab), browser.events("watcher").unwrap().len());
+    println!("{noticed_before} events before the cut");
+
+    browser.call("watcher", "watchPackets", json!({"user": "room", "source": "microphone"})).unwrap();
+    sleep(Duration::from_secs(1));
+    proxy.cut();
+    sleep(Duration::from_secs(1));
+    // Once more, so that it needs several tries, and with a service that does not notice that its end is dead.
+    proxy.cut_clients();
+    proxy.down();
+    sleep(Duration::from_millis(1500));
+    proxy.up();
+    sleep(Duration::from_secs(2));
+    let gap = browser.call("watcher", "packetGap", json!({})).unwrap();
+    println!("media at the watcher over the cuts: {gap}");
+    assert!(gap["gap_ms"].as_f64().unwrap() < GAP_MS, "{gap}");
+    assert_eq!(sids(&lab), before, "the same stays");
+    let seen = browser.events("watcher").unwrap();
+    assert!(
+        !seen.iter().any(|event| ["came", "went"].iter().any(|name| event["event"] == *name)),
+        "the others noticed: {seen:?}"
+    );
+
+    // The new socket carries both ways.
+    let path = lab.path_of("room", "/mute");
+    lab.service.api("POST", &path, Some(&json!({"kind": "audio", "muted": true}))).unwrap();
+    room.wait_for("the service's mute", PATIENCE, |state| state["room"]["muted"] == true).unwrap();
+    room.api("PUT", "/mute", Some(&json!({"muted": false}))).unwrap();
+    browser
+        .event("watcher", "the room is heard again", PATIENCE, |event| {
+            (event["event"] == "unmuted" && event["user"] == "room").then_some(())
+        })
+        .unwrap();
+
+    // A cut that is longer than a stay lasts: the room joins anew.
+    proxy.down();
+    room.wait_for("the loss", PATIENCE, |state| state["room"]["phase"] == "reconnecting").unwrap();
+    proxy.up();
+    lab::in_channel(&room).unwrap();
+    rostrum_tests::until("the room's new stay", PATIENCE, || Ok((sids(&lab) != before).then_some(()))).unwrap();
+    receives(&mut browser, "watcher", "room", "camera");
 }

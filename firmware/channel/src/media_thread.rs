@@ -14,7 +14,7 @@ use crate::media_tcp::TcpPaths;
 use crate::sfu::Sfu;
 use crate::sfu::command::Command;
 use crate::transport::{LocalSocket, RemoteAddress};
-use crate::udp::MediaSocket;
+use crate::udp::{MediaSocket, Received};
 
 /// What is asked of the socket's buffers: a few hundred milliseconds of a full room. The system may give less.
 const SOCKET_BUFFER: usize = 4 << 20;
@@ -75,7 +75,7 @@ struct MediaThread {
     tcp: TcpPaths,
     sfu: Sfu,
     /// One batch of datagrams; empty between batches.
-    inbox: VecDeque<(SocketAddr, BytesMut)>,
+    inbox: VecDeque<Received>,
 }
 
 impl MediaThread {
@@ -134,8 +134,8 @@ impl MediaThread {
             }
             let socket = LocalSocket::Udp(at as u16);
             let now = Instant::now();
-            while let Some((address, datagram)) = self.inbox.pop_front() {
-                self.sfu.handle_datagram(now, RemoteAddress { socket, address }, datagram);
+            while let Some(Received { from: address, arrived, datagram }) = self.inbox.pop_front() {
+                self.sfu.handle_datagram(now, arrived.min(now), RemoteAddress { socket, address }, datagram);
                 // What came first does not wait until all of a large room's batch is forwarded.
                 if self.sfu.transmits() >= TRANSMITS {
                     self.transmit();
@@ -149,7 +149,8 @@ impl MediaThread {
         let mut next = Some(first);
         let mut left = BATCH;
         while let Some((from, datagram)) = next {
-            self.sfu.handle_datagram(Instant::now(), from, datagram);
+            let now = Instant::now();
+            self.sfu.handle_datagram(now, now, from, datagram);
             left -= 1;
             next = if left > 0 { self.tcp.try_receive() } else { None };
         }

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
@@ -14,6 +15,8 @@ use tokio::net::UdpSocket;
 const MAX_DATAGRAM: usize = 2048;
 /// Addresses that are remembered between batches; more are forgotten.
 const MAX_DESTINATIONS: usize = 4096;
+/// Datagrams do not wait for longer in a socket that is read all the time.
+const MAX_AGE: Duration = Duration::from_secs(1);
 /// The longest batch to one address: what fits a datagram of IP.
 const MAX_BATCH_BYTES: usize = 65_000;
 
@@ -31,6 +34,21 @@ pub(crate) struct MediaSocket {
     batch: Vec<u8>,
     /// Datagrams that the socket did not take.
     unsent: u64,
+}
+
+/// A datagram that was read.
+pub(crate) struct Received {
+    pub(crate) from: SocketAddr,
+    /// When the system took it from the network, which on a busy machine is well before it was read.
+    pub(crate) arrived: Instant,
+    pub(crate) datagram: BytesMut,
+}
+
+/// The system's time of arrival, after 1970 by its clock, on the clock that everything is measured with.
+fn arrival((now, now_by_clock): (Instant, SystemTime), stamp: Option<Duration>) -> Instant {
+    let age = stamp.and_then(|stamp| now_by_clock.duration_since(UNIX_EPOCH + stamp).ok());
+    // The clock may have been set meanwhile.
+    age.filter(|age| *age < MAX_AGE).and_then(|age| now.checked_sub(age)).unwrap_or(now)
 }
 
 /// What waits for one address.
@@ -64,7 +82,7 @@ impl MediaSocket {
     }
 
     /// Reads one batch behind what is in `into` already.
-    pub(crate) fn receive(&mut self, into: &mut VecDeque<(SocketAddr, BytesMut)>) -> io::Result<()> {
+    pub(crate) fn receive(&mut self, into: &mut VecDeque<Received>) -> io::Result<()> {
         let mut pieces = self.buffer.chunks_mut(self.piece).map(IoSliceMut::new);
         let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
             std::array::from_fn(|_| pieces.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
@@ -75,10 +93,12 @@ impl MediaSocket {
             // A batch that is not full emptied the socket. Saying so now saves the call that would find that out.
             if messages < BATCH_SIZE { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
+        let clocks = (Instant::now(), SystemTime::now());
         for (slice, meta) in slices.iter().zip(&metas).take(messages) {
             for datagram in slice[..meta.len].chunks(meta.stride.max(1)) {
                 if datagram.len() <= MAX_DATAGRAM {
-                    into.push_back((meta.addr, BytesMut::from(datagram)));
+                    let (from, datagram) = (meta.addr, BytesMut::from(datagram));
+                    into.push_back(Received { from, arrived: arrival(clocks, meta.timestamp), datagram });
                 }
             }
         }
@@ -217,6 +237,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_datagram_that_is_read_late_still_says_when_it_came() {
+        let open = || std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (sender, socket) = (open(), open());
+        socket.set_nonblocking(true).unwrap();
+        let (to, mut receiver) = (socket.local_addr().unwrap(), MediaSocket::new(socket).unwrap());
+        let before = Instant::now();
+        sender.send_to(b"early", to).unwrap();
+        let after = Instant::now();
+        std::thread::sleep(Duration::from_millis(100));
+        let mut got = VecDeque::new();
+        while got.is_empty() {
+            receiver.readable().await.unwrap();
+            receiver.receive(&mut got).unwrap();
+        }
+        // The two clocks are read one after the other.
+        let tolerance = Duration::from_millis(20);
+        assert!(got[0].arrived + tolerance > before && got[0].arrived < after + tolerance);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_meanwhile_says_nothing() {
+        let clocks = (Instant::now(), SystemTime::now());
+        let unix = clocks.1.duration_since(UNIX_EPOCH).unwrap();
+        let ten = Duration::from_millis(10);
+        assert_eq!(arrival(clocks, Some(unix - ten)), clocks.0 - ten);
+        for unusable in [None, Some(unix + ten), Some(unix - MAX_AGE), Some(Duration::ZERO)] {
+            assert_eq!(arrival(clocks, unusable), clocks.0);
+        }
+    }
+
+    #[tokio::test]
     async fn what_is_pushed_arrives_whole_and_in_order() {
         let open = || {
             let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -241,7 +292,7 @@ mod tests {
                 receiver.readable().await.unwrap();
                 receiver.receive(&mut got).unwrap();
             }
-            let got: Vec<BytesMut> = got.into_iter().map(|(_, datagram)| datagram).collect();
+            let got: Vec<BytesMut> = got.into_iter().map(|received| received.datagram).collect();
             let expected: Vec<BytesMut> = lengths
                 .into_iter()
                 .enumerate()

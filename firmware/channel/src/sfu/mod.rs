@@ -257,15 +257,21 @@ impl Sfu {
         self.settle(now);
     }
 
-    /// Takes a datagram from a media socket.
-    pub fn handle_datagram(&mut self, now: Instant, from: RemoteAddress, datagram: BytesMut) {
+    /// Takes a datagram from a media socket, and when the system took it: at `now` or before.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        arrived: Instant,
+        from: RemoteAddress,
+        datagram: BytesMut,
+    ) {
         self.counters.datagrams_in += 1;
         let Some(key) = self.demux.route(from, &datagram) else {
             self.counters.datagrams_unknown += 1;
             return;
         };
         let Some(slot) = self.peers.get_mut(key) else { return };
-        slot.peer.handle_datagram(now, from, datagram);
+        slot.peer.handle_datagram(now, arrived, from, datagram);
         if let Some(session) = self.sessions.get_mut(slot.session) {
             session.last_heard = now;
         }

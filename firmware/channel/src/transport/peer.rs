@@ -264,8 +264,15 @@ impl Peer {
         agreed.then(|| section.state.mapping(codec)).flatten()
     }
 
-    /// Takes a datagram that [`Demux`](super::Demux) routed here. Never fails: what is not ours is dropped.
-    pub fn handle_datagram(&mut self, now: Instant, from: RemoteAddress, datagram: BytesMut) {
+    /// Takes a datagram that [`Demux`](super::Demux) routed here, and when the system took it from the network: at
+    /// `now` or before, and later than that by how busy we are. Never fails: what is not ours is dropped.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        arrived: Instant,
+        from: RemoteAddress,
+        datagram: BytesMut,
+    ) {
         self.now = now;
         if self.phase == Phase::Closed {
             return;
@@ -286,7 +293,7 @@ impl Peer {
                 }
                 self.after_dtls(now, out);
             }
-            Some(128..=191) => self.handle_media(now, &datagram),
+            Some(128..=191) => self.handle_media(now, arrived, &datagram),
             _ => {}
         }
     }

@@ -177,10 +177,16 @@ impl Receiver {
     }
 
     /// Looks at a decrypted packet and says what it is to the caller.
-    fn accept(&mut self, now: Instant, view: &RtpView, packet: &Bytes) -> Option<IncomingRtp> {
+    fn accept(
+        &mut self,
+        now: Instant,
+        arrived: Instant,
+        view: &RtpView,
+        packet: &Bytes,
+    ) -> Option<IncomingRtp> {
         let said = self.read_extensions(view, packet);
         if let Some(seq) = said.transport_seq {
-            self.twcc.received(now, seq);
+            self.twcc.received(now, arrived, seq);
             self.twcc_ssrc = view.ssrc;
         }
         let payload = packet.slice(view.payload(packet)?);
@@ -194,7 +200,7 @@ impl Receiver {
                 if is_repair {
                     return None;
                 }
-                reception.received(now, view.seq, view.timestamp);
+                reception.received(arrived, view.seq, view.timestamp);
                 self.next_report.get_or_insert(now + FIRST_REPORT);
                 if nack.as_mut().is_some_and(|nack| !nack.received(now, view.seq)) {
                     return None;
@@ -320,7 +326,7 @@ impl Receiver {
 
 impl Peer {
     /// Takes SRTP or SRTCP.
-    pub(super) fn handle_media(&mut self, now: Instant, datagram: &[u8]) {
+    pub(super) fn handle_media(&mut self, now: Instant, arrived: Instant, datagram: &[u8]) {
         let Some(srtp) = &mut self.srtp else { return };
         // RFC 5761 §4.
         if datagram.get(1).is_some_and(|pt| (192..=223).contains(pt)) {
@@ -331,7 +337,7 @@ impl Peer {
         }
         let Some(view) = RtpView::parse(datagram) else { return };
         let Some(packet) = srtp.decrypt_rtp(&view, datagram) else { return };
-        if let Some(rtp) = self.receiver.accept(now, &view, &packet.freeze()) {
+        if let Some(rtp) = self.receiver.accept(now, arrived, &view, &packet.freeze()) {
             self.receiver.note_gap(now, rtp.ssrc);
             self.event(PeerEvent::Rtp(rtp));
             if self.receiver.poll_timeout().is_some_and(|at| at <= now) {

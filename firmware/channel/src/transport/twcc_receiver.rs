@@ -42,12 +42,12 @@ impl TwccReceiver {
         }
     }
 
-    /// Notes that the packet with that transport-wide number came.
-    pub fn received(&mut self, now: Instant, seq: u16) {
+    /// Notes when the packet with that transport-wide number arrived: at `now` or before.
+    pub fn received(&mut self, now: Instant, arrived: Instant, seq: u16) {
         let seq = self.unwrap(seq);
         // A packet that comes after its place was reported is reported once more, from there on.
         self.next = Some(self.next.map_or(seq, |next| next.min(seq)));
-        let at_us = now.saturating_duration_since(self.epoch).as_micros() as i64;
+        let at_us = arrived.saturating_duration_since(self.epoch).as_micros() as i64;
         self.arrivals.entry(seq).or_insert(at_us);
         self.due = Some(match self.due {
             _ if self.arrivals.len() >= MAX_PENDING => now,
@@ -136,16 +136,19 @@ mod tests {
         let start = Instant::now();
         let mut receiver = TwccReceiver::new(start);
         for (seq, ms) in [(65_534, 1), (0, 3), (65_535, 5), (3, 9)] {
-            receiver.received(start + Duration::from_millis(ms), seq);
+            // Read 20 ms late: what counts is when they came.
+            let arrived = start + Duration::from_millis(ms);
+            receiver.received(arrived + Duration::from_millis(20), arrived, seq);
         }
-        assert!(receiver.poll(start + Duration::from_millis(50)).is_none());
-        let feedback = receiver.poll(start + Duration::from_millis(51)).unwrap();
+        assert!(receiver.poll(start + Duration::from_millis(70)).is_none());
+        let feedback = receiver.poll(start + Duration::from_millis(71)).unwrap();
         assert_eq!(arrivals(&feedback), [(65_534, 1000), (65_535, 5000), (0, 3000), (3, 9000)]);
         assert_eq!(feedback.deltas_250us.len(), 6);
-        assert!(receiver.poll(start + Duration::from_millis(60)).is_none());
+        assert!(receiver.poll(start + Duration::from_millis(80)).is_none());
         assert_eq!(receiver.poll_timeout(), None);
         // What is lost between two feedbacks is in the second.
-        receiver.received(start + Duration::from_millis(70), 6);
+        let later = start + Duration::from_millis(90);
+        receiver.received(later, later, 6);
         let feedback = receiver.poll(start + Duration::from_millis(200)).unwrap();
         assert_eq!(feedback.first_seq, 4);
         assert_eq!(feedback.deltas_250us.iter().filter(|d| d.is_none()).count(), 2);
@@ -160,7 +163,7 @@ mod tests {
             let mut receiver = TwccReceiver::new(now);
             for (seq, gap_us) in packets {
                 now += Duration::from_micros(gap_us);
-                receiver.received(now, seq);
+                receiver.received(now, now, seq);
                 while let Some(feedback) = receiver.poll(now) {
                     prop_assert!(!feedback.deltas_250us.is_empty());
                     prop_assert!(feedback.deltas_250us.len() as i64 <= MAX_SPAN);

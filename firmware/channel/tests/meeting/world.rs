@@ -153,7 +153,7 @@ impl World {
 
     fn deliver(&mut self, from: SocketAddr, to: SocketAddr, datagram: &[u8]) {
         if to == service() {
-            self.sfu.handle_datagram(self.now, RemoteAddress::udp(from), BytesMut::from(datagram));
+            self.sfu.handle_datagram(self.now, self.now, RemoteAddress::udp(from), BytesMut::from(datagram));
             return;
         }
         for client in &mut self.clients {

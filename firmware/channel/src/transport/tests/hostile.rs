@@ -156,10 +156,10 @@ fn forged_media_with_ever_new_ssrcs_leaves_no_trace() {
         let mut packet = vec![0x80, 96, 0, 1, 0, 0, 0, 1];
         packet.extend_from_slice(&ssrc.to_be_bytes());
         packet.extend_from_slice(&[0; 40]);
-        network.service.handle_datagram(network.now, client(), BytesMut::from(&packet[..]));
+        network.service.handle_datagram(network.now, network.now, client(), BytesMut::from(&packet[..]));
         packet[1] = 200;
         packet[4..8].copy_from_slice(&ssrc.to_be_bytes());
-        network.service.handle_datagram(network.now, client(), BytesMut::from(&packet[..]));
+        network.service.handle_datagram(network.now, network.now, client(), BytesMut::from(&packet[..]));
     }
     assert!(network.service.poll_event().is_none());
     assert!(network.service.srtp.as_ref().unwrap().known_ssrcs() <= genuine + 1);
@@ -182,7 +182,7 @@ proptest! {
         }
         for datagram in datagrams {
             demux.route(from, &datagram);
-            peer.handle_datagram(now, from, BytesMut::from(&datagram[..]));
+            peer.handle_datagram(now, now, from, BytesMut::from(&datagram[..]));
             while peer.poll_transmit().is_some() {}
             while peer.poll_event().is_some() {}
             if let Some(at) = peer.poll_timeout() {
@@ -227,9 +227,9 @@ proptest! {
             if cut {
                 datagram.truncate(at);
             }
-            network.service.handle_datagram(network.now, client(), BytesMut::from(&datagram[..]));
+            network.service.handle_datagram(network.now, network.now, client(), BytesMut::from(&datagram[..]));
             let stranger = RemoteAddress::udp(([192, 0, 2, 77], 1).into());
-            network.service.handle_datagram(network.now, stranger, BytesMut::from(&datagram[..]));
+            network.service.handle_datagram(network.now, network.now, stranger, BytesMut::from(&datagram[..]));
             network.pump_all();
         }
         prop_assert!(network.service.is_connected(), "forgeries do not end a connection");

@@ -167,7 +167,7 @@ impl Network {
                 match self.flying.pop_first().unwrap().1 {
                     Packet::ToService(data) => {
                         self.seen.push(data.clone());
-                        self.service.handle_datagram(self.now, client(), BytesMut::from(&data[..]));
+                        self.service.handle_datagram(self.now, self.now, client(), BytesMut::from(&data[..]));
                     }
                     Packet::ToClient(data) => {
                         let receive =

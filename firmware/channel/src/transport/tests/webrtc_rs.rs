@@ -168,7 +168,12 @@ impl Service {
                 let (len, from) = received.unwrap();
                 let from = RemoteAddress::udp(from);
                 if self.demux.route(from, &buffer[..len]).is_some() {
-                    self.peer.handle_datagram(Instant::now(), from, BytesMut::from(&buffer[..len]));
+                    self.peer.handle_datagram(
+                        Instant::now(),
+                        Instant::now(),
+                        from,
+                        BytesMut::from(&buffer[..len]),
+                    );
                 }
             }
             if self.peer.poll_timeout().is_some_and(|at| at <= Instant::now()) {
