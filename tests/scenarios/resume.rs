@@ -245,7 +245,7 @@ fn a_room_whose_socket_is_cut_goes_on_with_its_stay() {
     browser.call("watcher", "watchPackets", json!({"user": "room", "source": "microphone"})).unwrap();
     sleep(Duration::from_secs(1));
     proxy.cut();
-    sleep(Duration::from_secs(1));
+    sleep(Duration::from_secs(2));
     // Once more, so that it needs several tries, and with a service that does not notice that its end is dead.
     proxy.cut_clients();
     proxy.down();
@@ -278,6 +278,7 @@ fn a_room_whose_socket_is_cut_goes_on_with_its_stay() {
     room.wait_for("the loss", PATIENCE, |state| state["room"]["phase"] == "reconnecting").unwrap();
     proxy.up();
     lab::in_channel(&room).unwrap();
-    rostrum_tests::until("the room's new stay", PATIENCE, || Ok((sids(&lab) != before).then_some(()))).unwrap();
+    rostrum_tests::until("the room's new stay", PATIENCE, || Ok((sids(&lab) != before).then_some(())))
+        .unwrap();
     receives(&mut browser, "watcher", "room", "camera");
 }

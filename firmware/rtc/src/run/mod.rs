@@ -468,8 +468,7 @@ async fn found(resuming: &mut Option<Resuming>) -> Option<(Writer, Reader)> {
     }
 }
 
-/// Knocks until the service goes on with the stay. `None` when it is not there, has none to go on with, or time is
-/// over.
+/// Knocks until the service goes on with the stay. `None` when it has none to go on with, or time is over.
 async fn go_on(address: Url, addresses: Vec<SocketAddr>, token: String) -> Option<(Writer, Reader)> {
     let until = tokio::time::Instant::now() + RESUME;
     loop {
@@ -479,7 +478,8 @@ async fn go_on(address: Url, addresses: Vec<SocketAddr>, token: String) -> Optio
                 Some(_) => return None,
                 None => {}
             },
-            Err(DoorError::Other(_)) => {}
+            // Whatever is between us and the service may refuse for a moment what the service would take.
+            Err(DoorError::Other(_) | DoorError::NobodyThere(_)) => {}
             Err(_) => return None,
         }
         tokio::time::timeout_at(until, tokio::time::sleep(RESUME_PAUSE)).await.ok()?;
