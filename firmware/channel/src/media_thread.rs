@@ -21,7 +21,9 @@ const SOCKET_BUFFER: usize = 4 << 20;
 /// Commands handled before datagrams get their turn.
 const BATCH: usize = 64;
 /// Outgoing datagrams that are gathered before they are sent: enough to share system calls.
-const TRANSMITS: usize = 64;
+const TRANSMITS: usize = 256;
+/// How long datagrams are gathered at most before what they led to is sent.
+const GATHER: Duration = Duration::from_micros(500);
 const WALL_CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Opens the media socket. It does not block, and its buffers are large.
@@ -125,21 +127,33 @@ impl MediaThread {
         );
     }
 
-    /// Takes one batch of datagrams of each socket; more wait until what they led to is sent.
+    /// Takes datagrams of each socket until there are none, or enough: the packets of a picture come one right after
+    /// the other, and those that came while the first were handled leave together with them.
     fn receive(&mut self) {
+        let began = Instant::now();
         for at in 0..self.sockets.len() {
-            // An error is an ICMP answer to an earlier datagram: the terminal is gone, and its timeout says so.
-            if let Err(error) = self.sockets[at].receive(&mut self.inbox) {
-                log::debug!(error:%; "media socket");
-            }
             let socket = LocalSocket::Udp(at as u16);
-            let now = Instant::now();
-            while let Some(Received { from: address, arrived, datagram }) = self.inbox.pop_front() {
-                self.sfu.handle_datagram(now, arrived.min(now), RemoteAddress { socket, address }, datagram);
-                // What came first does not wait until all of a large room's batch is forwarded.
-                if self.sfu.transmits() >= TRANSMITS {
-                    self.transmit();
+            loop {
+                // An error is an ICMP answer to an earlier datagram: the terminal is gone, and its timeout says so.
+                if let Err(error) = self.sockets[at].receive(&mut self.inbox) {
+                    log::debug!(error:%; "media socket");
                 }
+                let now = Instant::now();
+                if self.inbox.is_empty() || now.saturating_duration_since(began) > GATHER {
+                    break;
+                }
+                self.take(now, socket);
+            }
+            self.take(Instant::now(), socket);
+        }
+    }
+
+    fn take(&mut self, now: Instant, socket: LocalSocket) {
+        while let Some(Received { from: address, arrived, datagram }) = self.inbox.pop_front() {
+            self.sfu.handle_datagram(now, arrived.min(now), RemoteAddress { socket, address }, datagram);
+            // What came first does not wait until all of a large room's batch is forwarded.
+            if self.sfu.transmits() >= TRANSMITS {
+                self.transmit();
             }
         }
     }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
+use foldhash::fast::RandomState;
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -28,7 +29,7 @@ pub(crate) struct MediaSocket {
     buffer: Vec<u8>,
     piece: usize,
     queues: Vec<Queue>,
-    by_address: HashMap<SocketAddr, usize>,
+    by_address: HashMap<SocketAddr, usize, RandomState>,
     /// Queues with something in them, in the order in which they got it.
     filled: Vec<usize>,
     batch: Vec<u8>,
@@ -69,7 +70,7 @@ impl MediaSocket {
             piece,
             state,
             queues: Vec::new(),
-            by_address: HashMap::new(),
+            by_address: HashMap::default(),
             filled: Vec::new(),
             batch: Vec::with_capacity(MAX_BATCH_BYTES),
             unsent: 0,
@@ -90,8 +91,7 @@ impl MediaSocket {
         let mut messages = 0;
         let read = self.socket.try_io(Interest::READABLE, || {
             messages = self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut metas)?;
-            // A batch that is not full emptied the socket. Saying so now saves the call that would find that out.
-            if messages < BATCH_SIZE { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            Ok(())
         });
         let clocks = (Instant::now(), SystemTime::now());
         for (slice, meta) in slices.iter().zip(&metas).take(messages) {

@@ -1,10 +1,8 @@
 //! Which peer a datagram on the shared sockets belongs to.
 
 use super::{RemoteAddress, ice};
-use std::{
-    collections::{HashMap, hash_map::RandomState},
-    hash::BuildHasher,
-};
+use foldhash::fast::RandomState;
+use std::{collections::HashMap, hash::BuildHasher};
 
 /// Routes datagrams of the shared sockets to peers: STUN requests by our part of the username, all else by the
 /// remote address that a peer validated. `K` is the caller's name of a peer.

@@ -9,6 +9,7 @@ use super::{
     rtp::RtpView,
 };
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use std::{
     collections::HashMap,
     ops::Range,
@@ -59,7 +60,7 @@ pub(super) struct Receiver {
     pub(super) local_ssrc: u32,
     sections: Vec<Section>,
     extensions: ExtensionMap,
-    streams: HashMap<u32, Stream>,
+    streams: HashMap<u32, Stream, RandomState>,
     twcc: TwccReceiver,
     /// The media SSRC of transport-wide feedback: any of the remote's.
     twcc_ssrc: u32,
@@ -74,7 +75,7 @@ impl Receiver {
             local_ssrc,
             sections: Vec::new(),
             extensions: ExtensionMap::default(),
-            streams: HashMap::new(),
+            streams: HashMap::default(),
             twcc: TwccReceiver::new(now),
             twcc_ssrc: 0,
             next_report: None,

@@ -6,6 +6,7 @@ use super::{
     rtcp::{self, ReportBlock},
     rtp::{ExtensionList, HeaderFields, write_header},
 };
+use foldhash::fast::RandomState;
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
@@ -33,7 +34,7 @@ struct Stream {
 pub(super) struct Sender {
     epoch: Instant,
     mixed: bool,
-    streams: HashMap<u32, Stream>,
+    streams: HashMap<u32, Stream, RandomState>,
     transport_seq: u16,
     round_trip: Option<Duration>,
     scratch: Vec<u8>,
@@ -44,7 +45,7 @@ impl Sender {
         Sender {
             epoch: now,
             mixed: false,
-            streams: HashMap::new(),
+            streams: HashMap::default(),
             transport_seq,
             round_trip: None,
             scratch: Vec::with_capacity(1500),

@@ -183,7 +183,7 @@ impl Estimator {
     }
 
     fn judge_loss(&mut self, now: Instant) {
-        let delivered = self.delivery.bps(1_000_000).unwrap_or(0.0);
+        let delivered = || self.delivery.bps(1_000_000).unwrap_or(0.0);
         match self.judge.judge(now, self.rate_bps, delivered) {
             Some(Verdict::Try { rate_bps }) => {
                 self.rate_bps = rate_bps;
@@ -196,10 +196,14 @@ impl Estimator {
     }
 
     fn grow(&mut self, now: Instant, elapsed: f64) {
+        let ceiling = (self.needed_bps * 1.5).max(self.start_bps);
+        if self.judge.on_trial() || self.rate_bps >= ceiling {
+            return;
+        }
         let used = self.use_of_it.bps(1_000_000).unwrap_or(0.0);
         let survived = f64::from(1.0 - self.last_loss).max(0.1);
         // What is not used is not known to be there.
-        if self.judge.on_trial() || used / survived < self.rate_bps * 0.6 {
+        if used / survived < self.rate_bps * 0.6 {
             return;
         }
         let recent = self.last_decrease.is_some_and(|at| now.saturating_duration_since(at) < CAREFUL_FOR);

@@ -66,14 +66,23 @@ impl LossJudge {
     }
 
     /// What to do about it, given the present rate and what was delivered of it in the last second.
-    pub(super) fn judge(&mut self, now: Instant, rate_bps: f64, delivered_bps: f64) -> Option<Verdict> {
+    pub(super) fn judge(
+        &mut self,
+        now: Instant,
+        rate_bps: f64,
+        delivered_bps: impl FnOnce() -> f64,
+    ) -> Option<Verdict> {
         let share = self.share();
         match self.phase {
             Phase::Acquitted { until, level } if now < until && share < level + GROWN => None,
             Phase::Free | Phase::Acquitted { .. } => {
+                if share < SUSPICIOUS {
+                    self.phase = Phase::Free;
+                    return None;
+                }
+                let delivered_bps = delivered_bps();
                 // Less is sent than may be: sending less still would show nothing.
-                let used = f64::from(1.0 - share) * rate_bps * 0.6 <= delivered_bps;
-                if share < SUSPICIOUS || !used {
+                if f64::from(1.0 - share) * rate_bps * 0.6 > delivered_bps {
                     self.phase = Phase::Free;
                     return None;
                 }
