@@ -100,6 +100,8 @@ pub struct Media {
     pub listen: SocketAddr,
     /// How many UDP ports are used, from that of `listen` on; connections are spread over them.
     pub udp_ports: u16,
+    /// How many threads carry media. A channel lives on one of them, and each has UDP ports of its own.
+    pub threads: u16,
     /// Where to listen for media over TCP.
     pub tcp_listen: TcpListen,
     /// The addresses that terminals are told; by default all of this machine but loopback
@@ -112,6 +114,7 @@ impl Default for Media {
         Self {
             listen: SocketAddr::from(([0, 0, 0, 0], 7882)),
             udp_ports: 1,
+            threads: 1,
             tcp_listen: TcpListen::Same,
             node_ip: Vec::new(),
         }
@@ -398,6 +401,9 @@ impl Config {
                 "media.udp_ports must be 1 to 256, and all ports from that of media.listen below 65536",
             );
         }
+        if !(1..=self.media.udp_ports).contains(&self.media.threads) {
+            return error("media.threads must be 1 to media.udp_ports: each thread has ports of its own");
+        }
         if let TcpListen::At(address) = self.media.tcp_listen
             && address.is_ipv4() != self.media.listen.is_ipv4()
         {
@@ -481,6 +487,7 @@ mod tests {
                 .contains("udp_ports")
         );
         assert!(error(&format!("{app}[media]\ntcp_listen = \"on\"\n")).contains("\"same\""));
+        assert!(error(&format!("{app}[media]\nthreads = 2\n")).contains("media.udp_ports"));
         let tls = "[http.tls]\ncertificate = \"c\"\nkey = \"k\"\nplain_listen = \"0.0.0.0:1\"\n";
         assert!(error(&format!("{app}{tls}")).contains("loopback"));
         assert!(error("[[apps]]\nid = \"a b\"\nkey = \"b\"\n").contains("AppId contains ' '"));

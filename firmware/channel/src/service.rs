@@ -1,6 +1,6 @@
 //! The running service: sockets opened, threads started, stopped again.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use crate::media_tcp;
 use crate::media_thread;
 use crate::sfu::command::Command;
 use crate::sfu::{Sfu, SfuConfig};
+use crate::threads::{Threads, Totals};
 use crate::transport::{Candidate, Certificate, PeerConfig};
 
 /// Commands that may wait for the media thread; doors wait when there are more.
@@ -40,11 +41,11 @@ pub struct RunningService {
     pub media_addr: SocketAddr,
     /// Where it listens for media over TCP.
     pub media_tcp_addr: Option<SocketAddr>,
-    commands: mpsc::Sender<Command>,
+    threads: Threads,
     sockets: TaskTracker,
     stop: CancellationToken,
     http: TaskTracker,
-    media: std::thread::JoinHandle<()>,
+    media: Vec<std::thread::JoinHandle<()>>,
 }
 
 /// Opens the sockets and starts the service. When this returns it listens.
@@ -60,48 +61,41 @@ pub async fn serve(config: Config) -> Result<RunningService, ServiceError> {
     };
     let (http_addr, plain_addr) = (main.1, plain.as_ref().map(|plain| plain.1));
 
-    let media_error = |source| ServiceError::Media { address: config.media.listen, source };
-    let mut udp = Vec::new();
-    for at in 0..config.media.udp_ports {
-        // Port 0 takes a free one each time.
-        let port = config.media.listen.port();
-        let port = if port == 0 { 0 } else { port + at };
-        udp.push(media_thread::open_socket(SocketAddr::new(config.media.listen.ip(), port))?);
-    }
-    let media_addrs: Vec<SocketAddr> =
-        udp.iter().map(std::net::UdpSocket::local_addr).collect::<Result<_, _>>().map_err(media_error)?;
-    let media_addr = media_addrs[0];
     let machine = addresses::of_this_machine().map_err(ServiceError::Addresses)?;
     let limits =
         GateLimits { sockets: config.limits.sockets, per_address: config.limits.sockets_per_address };
-    let tcp_listener = listen_for_media(config.media.tcp_listen, config.media.listen, media_addr).await?;
-    let told = |listen| addresses::of_socket(&config.media.node_ip, listen, &machine);
-    let media_tcp_addr = tcp_listener.as_ref().and_then(|listener| listener.local_addr().ok());
-    let tcp_candidates: Vec<Candidate> =
-        media_tcp_addr.into_iter().flat_map(told).map(Candidate::Tcp).collect();
-    let candidates: Vec<Arc<[Candidate]>> = media_addrs
-        .iter()
-        .map(|listen| told(*listen).into_iter().map(Candidate::Udp).chain(tcp_candidates.clone()).collect())
-        .collect();
-    let (tcp, tcp_door) = media_tcp::paths(tcp_listener, Gate::new(limits), config.timeouts.request());
-    let public_url = public_url(&config, http_addr, &told(media_addr));
-
-    let mut peer = PeerConfig::new(Arc::new(Certificate::generate()?), candidates[0].clone());
-    peer.timeouts.consent = config.timeouts.silent();
-    peer.timeouts.connect = config.timeouts.connect();
-    peer.max_data_message_len = config.limits.data_message_bytes;
-    let sfu_config = SfuConfig {
-        peer,
-        candidates,
-        limits: config.limits.clone(),
-        timeouts: config.timeouts.clone(),
-        turn: config.turn.clone(),
-        apps: config.apps.clone(),
-    };
-    let sfu = Sfu::new(sfu_config, StdRng::from_os_rng(), Instant::now(), media_thread::unix_time());
+    let ways = Ways::open(&config, &machine).await?;
+    let (media_addr, media_tcp_addr) = (ways[0].udp[0].1, ways[0].tcp_addr());
+    let told = addresses::of_socket(&config.media.node_ip, media_addr, &machine);
+    let public_url = public_url(&config, http_addr, &told);
     let gate = Gate::new(limits);
-    let (commands, receiver) = mpsc::channel(COMMANDS);
-    let media = media_thread::start(udp, tcp, sfu, receiver)?;
+    let (mut commands, mut media, mut tcp_doors) = (Vec::new(), Vec::new(), Vec::new());
+    let certificate = Arc::new(Certificate::generate()?);
+    // One gate for media over TCP: its limits are those of the service, not of a thread.
+    let tcp_gate = Gate::new(limits);
+    for (ways, totals) in ways.into_iter().zip(Totals::of_threads(config.media.threads.into())) {
+        let mut peer = PeerConfig::new(certificate.clone(), ways.candidates[0].clone());
+        peer.timeouts.consent = config.timeouts.silent();
+        peer.timeouts.connect = config.timeouts.connect();
+        peer.max_data_message_len = config.limits.data_message_bytes;
+        let sfu_config = SfuConfig {
+            peer,
+            candidates: ways.candidates,
+            limits: config.limits.clone(),
+            timeouts: config.timeouts.clone(),
+            turn: config.turn.clone(),
+            apps: config.apps.clone(),
+            totals,
+        };
+        let sfu = Sfu::new(sfu_config, StdRng::from_os_rng(), Instant::now(), media_thread::unix_time());
+        let (tcp, door) = media_tcp::paths(ways.tcp, tcp_gate.clone(), config.timeouts.request());
+        let (sender, receiver) = mpsc::channel(COMMANDS);
+        let udp = ways.udp.into_iter().map(|(socket, _)| socket).collect();
+        media.push(media_thread::start(udp, tcp, sfu, receiver)?);
+        commands.push(sender);
+        tcp_doors.extend(door);
+    }
+    let threads = Threads::new(commands);
 
     let (sockets, stop) = (TaskTracker::new(), CancellationToken::new());
     let listener = |socket, tls| Listener {
@@ -114,14 +108,14 @@ pub async fn serve(config: Config) -> Result<RunningService, ServiceError> {
     let mut listeners = vec![listener(main.0, acceptor)];
     listeners.extend(plain.map(|plain| listener(plain.0, None)));
     let is_tls = certificates.is_some();
-    let doors = Doors::new(Arc::new(config), public_url, commands.clone(), sockets.clone());
+    let doors = Doors::new(Arc::new(config), public_url, threads.clone(), sockets.clone());
     let router = doors.router();
     let http = TaskTracker::new();
     for listener in listeners {
         http.spawn(doors::serve(listener, router.clone(), stop.clone()));
     }
     http.close();
-    if let Some(door) = tcp_door {
+    for door in tcp_doors {
         tokio::spawn(door.serve(stop.clone()));
     }
     if let Some(certificates) = certificates {
@@ -134,12 +128,63 @@ pub async fn serve(config: Config) -> Result<RunningService, ServiceError> {
         tls: is_tls,
         media_addr,
         media_tcp_addr,
-        commands,
+        threads,
         sockets,
         stop,
         http,
         media,
     })
+}
+
+/// The sockets of one media thread, and what is told of them.
+struct Ways {
+    udp: Vec<(std::net::UdpSocket, SocketAddr)>,
+    tcp: Option<TcpListener>,
+    /// For each UDP socket.
+    candidates: Vec<Arc<[Candidate]>>,
+}
+
+impl Ways {
+    /// Opens those of all threads: they take the UDP ports in turn, and a TCP port each.
+    async fn open(config: &Config, machine: &[IpAddr]) -> Result<Vec<Self>, ServiceError> {
+        let media = &config.media;
+        // Port 0 takes a free one each time.
+        let port = |first: u16, at: u16| if first == 0 { 0 } else { first + at };
+        let told = |listen| addresses::of_socket(&media.node_ip, listen, machine);
+        let mut all = Vec::new();
+        for thread in 0..media.threads {
+            let mut udp = Vec::new();
+            for at in (thread..media.udp_ports).step_by(media.threads.into()) {
+                let address = SocketAddr::new(media.listen.ip(), port(media.listen.port(), at));
+                let socket = media_thread::open_socket(address)?;
+                let address =
+                    socket.local_addr().map_err(|source| ServiceError::Media { address, source })?;
+                udp.push((socket, address));
+            }
+            let tcp = match media.tcp_listen {
+                TcpListen::At(address) => {
+                    TcpListen::At(SocketAddr::new(address.ip(), port(address.port(), thread)))
+                }
+                other => other,
+            };
+            let tcp = listen_for_media(tcp, media.listen, udp[0].1).await?;
+            let tcp_address = tcp.as_ref().and_then(|listener| listener.local_addr().ok());
+            let tcp_candidates: Vec<Candidate> =
+                tcp_address.into_iter().flat_map(told).map(Candidate::Tcp).collect();
+            let candidates = udp
+                .iter()
+                .map(|(_, listen)| {
+                    told(*listen).into_iter().map(Candidate::Udp).chain(tcp_candidates.clone()).collect()
+                })
+                .collect();
+            all.push(Self { udp, tcp, candidates });
+        }
+        Ok(all)
+    }
+
+    fn tcp_addr(&self) -> Option<SocketAddr> {
+        self.tcp.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
 }
 
 /// Opens the socket for media over TCP. `asked` and `given` are the UDP socket's address before and after it was opened.
@@ -188,21 +233,27 @@ fn public_url(config: &Config, http_addr: SocketAddr, candidates: &[SocketAddr])
 impl RunningService {
     /// Tells everybody to come back later, closes all sockets and ends.
     pub async fn shutdown(self) {
-        let (reply, done) = oneshot::channel();
-        if self.commands.send(Command::Stop { reply }).await.is_ok() {
-            // An answer that does not come changes nothing: it ends anyway.
-            let _ = tokio::time::timeout(GOODBYE, done).await;
-        }
+        let goodbyes = self.threads.all().iter().map(|thread| async {
+            let (reply, done) = oneshot::channel();
+            if thread.send(Command::Stop { reply }).await.is_ok() {
+                // An answer that does not come changes nothing: it ends anyway.
+                let _ = tokio::time::timeout(GOODBYE, done).await;
+            }
+        });
+        futures_util::future::join_all(goodbyes).await;
         self.stop.cancel();
         self.sockets.close();
         let _ = tokio::time::timeout(GOODBYE, self.sockets.wait()).await;
-        drop(self.commands);
+        drop(self.threads);
         if tokio::time::timeout(GOODBYE, self.http.wait()).await.is_err() {
             log::warn!("some HTTP connections did not end in time");
             return;
         }
-        if tokio::task::spawn_blocking(move || self.media.join()).await.is_err() {
-            log::warn!("the media thread did not end cleanly");
+        if tokio::task::spawn_blocking(move || self.media.into_iter().try_for_each(|thread| thread.join()))
+            .await
+            .is_ok_and(|ended| ended.is_err())
+        {
+            log::warn!("a media thread did not end cleanly");
         }
     }
 }

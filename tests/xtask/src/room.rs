@@ -52,7 +52,7 @@ pub struct ServiceOptions<'a> {
     pub ports: (u16, u16),
     /// An address besides loopback under which it is reached.
     pub address: Option<&'a str>,
-    /// More lines of TOML for the end of its configuration.
+    /// More lines of TOML for its configuration; those before the first table belong to `[media]`.
     pub extra: &'a str,
 }
 
@@ -68,9 +68,10 @@ impl Service {
             Some(address) => ("0.0.0.0", format!(", \"{address}\"")),
             None => ("127.0.0.1", String::new()),
         };
+        let (of_media, tables) =
+            options.extra.split_at(options.extra.find('[').unwrap_or(options.extra.len()));
         let rest = format!(
-            "node_ip = [\"127.0.0.1\"{more}]\n\n[[apps]]\nid = \"{app_id}\"\nkey = \"{app_key}\"\n{}\n",
-            options.extra
+            "node_ip = [\"127.0.0.1\"{more}]\n{of_media}\n[[apps]]\nid = \"{app_id}\"\nkey = \"{app_key}\"\n{tables}\n",
         );
         let (http, media) = options.ports;
         write_service_config(options.dir, &format!("{listen}:{http}"), media, &rest)?;

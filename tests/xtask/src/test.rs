@@ -52,6 +52,11 @@ const TOOLS: &[(&str, &str, &[&str])] = &[
         "the lints are clean",
         &["clippy", "-q", "--workspace", "--all-targets", "--", "-D", "warnings"],
     ),
+    (
+        "harness",
+        "what the scenarios and benches compute themselves",
+        &["test", "-q", "-p", "rostrum-tests", "--lib", "--bins"],
+    ),
     ("doc", "the documentation builds without a warning", &["doc", "-q", "--workspace", "--no-deps"]),
     (
         "deny",

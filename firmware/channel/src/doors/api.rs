@@ -23,6 +23,7 @@ use utoipa_axum::routes;
 use super::Doors;
 use super::errors::{ApiError, JsonRefusal, Refusal};
 use super::guests::{self, Invite};
+use super::join::ask;
 use super::participants;
 use super::permissions::{self, Rights, Role};
 use super::whip;
@@ -163,8 +164,13 @@ impl Doors {
     }
 
     async fn channels_of(&self, app: AppId) -> Result<Vec<ChannelView>, Refusal> {
-        let (reply, answer) = oneshot::channel();
-        self.ask(Command::Manage(Manage::Channels { app, reply }), answer).await
+        let mut channels = Vec::new();
+        for thread in self.threads.all() {
+            let (reply, answer) = oneshot::channel();
+            let app = app.clone();
+            channels.extend(ask(thread, Command::Manage(Manage::Channels { app, reply }), answer).await?);
+        }
+        Ok(channels)
     }
 }
 

@@ -59,10 +59,15 @@ impl Refusal {
             | Self::RemoteUnmute => StatusCode::FORBIDDEN,
             Self::Token(_) | Self::Credentials | Self::Invite => StatusCode::UNAUTHORIZED,
             Self::Name(_) | Self::Bad(_) | Self::NotWebSocket => StatusCode::BAD_REQUEST,
-            Self::Join(JoinRefusal::Stopping) | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Join(JoinRefusal::Stopping | JoinRefusal::Moving) | Self::Stopping => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Join(_) => StatusCode::CONFLICT,
             Self::Manage(
-                ManageError::OwnChannel | ManageError::UserTaken | ManageError::ChannelFull { .. },
+                ManageError::OwnChannel
+                | ManageError::UserTaken
+                | ManageError::ChannelFull { .. }
+                | ManageError::OtherThread,
             ) => StatusCode::CONFLICT,
             Self::Manage(ManageError::Change(_)) => StatusCode::BAD_REQUEST,
             Self::Manage(_) => StatusCode::NOT_FOUND,

@@ -79,15 +79,16 @@ async fn open(
     let limit = doors.config.limits.message_bytes;
     let upgrade = upgrade.map_err(|_| Refusal::NotWebSocket)?.max_message_size(limit).max_frame_size(limit);
     let sockets = doors.sockets.clone();
+    let thread = doors.threads.of(&identity.app, &identity.channel).clone();
     let (signals, outgoing) = mpsc::channel(QUEUE);
     if query.reconnect {
         let (reply, answer) = oneshot::channel();
         let spec = Box::new(resume_spec(query, identity));
-        let resumed = doors.ask(Command::Resume { spec, signals, reply }, answer).await?;
+        let resumed = ask(&thread, Command::Resume { spec, signals, reply }, answer).await?;
         let Some((session, number)) = resumed else {
             return Ok(upgrade.on_upgrade(move |socket| sockets.track_future(socket::send_back(socket))));
         };
-        let guard = socket::Guard::new(session, number, doors.commands.clone());
+        let guard = socket::Guard::new(session, number, thread);
         return Ok(upgrade
             .on_upgrade(move |socket| sockets.track_future(socket::run(socket, guard, outgoing, limit))));
     }
@@ -104,8 +105,8 @@ async fn open(
         attributes: join.participant_attributes,
     };
     let (reply, answer) = oneshot::channel();
-    let session = doors.ask(Command::Join { spec: Box::new(spec), signals, reply }, answer).await??;
-    let guard = socket::Guard::new(session, 0, doors.commands.clone());
+    let session = ask(&thread, Command::Join { spec: Box::new(spec), signals, reply }, answer).await??;
+    let guard = socket::Guard::new(session, 0, thread);
     Ok(upgrade.on_upgrade(move |socket| sockets.track_future(socket::run(socket, guard, outgoing, limit))))
 }
 
@@ -117,9 +118,22 @@ fn resume_spec(query: Query, identity: Identity) -> ResumeSpec {
 }
 
 impl Doors {
-    /// Asks the media thread something and waits for the answer.
+    /// Asks the media thread of the channel that a command is about, and waits for the answer.
     pub(super) async fn ask<T>(&self, command: Command, answer: oneshot::Receiver<T>) -> Result<T, Refusal> {
-        self.commands.send(command).await.map_err(|_| Refusal::Stopping)?;
-        answer.await.map_err(|_| Refusal::Stopping)
+        let thread = match command.lives_at() {
+            Some((app, channel)) => self.threads.of(app, channel),
+            None => &self.threads.all()[0],
+        };
+        ask(thread, command, answer).await
     }
+}
+
+/// Asks a media thread something and waits for the answer.
+pub(super) async fn ask<T>(
+    thread: &mpsc::Sender<Command>,
+    command: Command,
+    answer: oneshot::Receiver<T>,
+) -> Result<T, Refusal> {
+    thread.send(command).await.map_err(|_| Refusal::Stopping)?;
+    answer.await.map_err(|_| Refusal::Stopping)
 }

@@ -25,7 +25,6 @@ use axum::http::{HeaderName, HeaderValue, Method};
 use axum::routing::get;
 use parking_lot::Mutex;
 use rostrum_rtc::names::AppId;
-use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::limit::RequestBodyLimitLayer;
@@ -33,7 +32,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use url::Url;
 
 use crate::config::Config;
-use crate::sfu::command::Command;
+use crate::threads::Threads;
 pub(crate) use gate::{Gate, Limits as GateLimits, Pass};
 pub(crate) use listener::{Listener, serve};
 use rate::Bucket;
@@ -46,7 +45,7 @@ const MAX_BODY: usize = 64 * 1024;
 pub(crate) struct Doors {
     config: Arc<Config>,
     public_url: Arc<Url>,
-    commands: mpsc::Sender<Command>,
+    threads: Threads,
     buckets: Arc<HashMap<AppId, Mutex<Bucket>>>,
     /// For requests that do not say (rightly) whose they are.
     strangers: Arc<Mutex<Bucket>>,
@@ -54,12 +53,7 @@ pub(crate) struct Doors {
 }
 
 impl Doors {
-    pub(crate) fn new(
-        config: Arc<Config>,
-        public_url: Url,
-        commands: mpsc::Sender<Command>,
-        sockets: TaskTracker,
-    ) -> Self {
+    pub(crate) fn new(config: Arc<Config>, public_url: Url, threads: Threads, sockets: TaskTracker) -> Self {
         let bucket = || Mutex::new(Bucket::new(config.limits.requests_per_second));
         let buckets = config.apps.iter().map(|app| (app.id.clone(), bucket())).collect();
         let strangers = Arc::new(bucket());
@@ -67,7 +61,7 @@ impl Doors {
             buckets: Arc::new(buckets),
             strangers,
             public_url: Arc::new(public_url),
-            commands,
+            threads,
             sockets,
             config,
         }

@@ -187,8 +187,12 @@ async fn forward(
 ) -> Result<StatusCode, JsonRefusal> {
     let app = doors.application(&headers)?;
     let body = read(body)?;
-    let (reply, answer) = oneshot::channel();
     let (whom, into) = (whom(app, channel, user)?, ChannelId::new(body.channel)?);
+    let (reply, answer) = oneshot::channel();
+    doors.ask(Command::Manage(Manage::Find { whom: whom.clone(), reply }), answer).await??;
+    // Both must live on one thread: there a forwarded packet costs what any other does.
+    doors.threads.bring(&whom.app, &into, &whom.channel).await.map_err(|_| Refusal::Stopping)??;
+    let (reply, answer) = oneshot::channel();
     doors.ask(Command::Manage(Manage::Forward { whom, into, data: body.data, reply }), answer).await??;
     Ok(StatusCode::NO_CONTENT)
 }

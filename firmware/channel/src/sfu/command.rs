@@ -88,6 +88,9 @@ pub enum JoinRefusal {
     /// The service stops.
     #[error("the service is stopping; try again in a moment")]
     Stopping,
+    /// The channel was brought to another media thread while the terminal was on its way.
+    #[error("the channel is being moved; try again in a moment")]
+    Moving,
 }
 
 /// What goes to a terminal's socket.
@@ -154,11 +157,42 @@ pub enum Command {
     Manage(Manage),
     /// Something for WHIP and WHEP.
     Whip(WhipCommand),
+    /// A channel lives on this media thread, or on another one, from now on. In the second case everybody in it is
+    /// told to come back, and nobody is let in.
+    Move {
+        /// The application.
+        app: AppId,
+        /// The channel.
+        channel: ChannelId,
+        /// On this thread.
+        here: bool,
+        /// `false` when it cannot be moved: participants are forwarded into it or out of it.
+        reply: oneshot::Sender<bool>,
+    },
     /// Tell everybody to come back later, and let nobody in.
     Stop {
         /// Answered when all is told.
         reply: oneshot::Sender<()>,
     },
+}
+
+impl Command {
+    /// The channel that it is about: the media thread of that one does it.
+    pub(crate) fn lives_at(&self) -> Option<(&AppId, &ChannelId)> {
+        match self {
+            Self::Join { spec, .. } => Some(place(&spec.identity)),
+            Self::Resume { spec, .. } => Some(place(&spec.identity)),
+            Self::Check { identity, .. } => Some(place(identity)),
+            Self::Manage(manage) => manage.lives_at(),
+            Self::Whip(whip) => Some(place(whip.identity())),
+            Self::Move { app, channel, .. } => Some((app, channel)),
+            Self::Signal { .. } | Self::Heard { .. } | Self::SocketClosed { .. } | Self::Stop { .. } => None,
+        }
+    }
+}
+
+fn place(identity: &Identity) -> (&AppId, &ChannelId) {
+    (&identity.app, &identity.channel)
 }
 
 /// A participant of a channel, by name.
@@ -243,6 +277,13 @@ pub enum Manage {
         /// The participant after that.
         reply: Reply<ParticipantView>,
     },
+    /// Whether a participant is there.
+    Find {
+        /// Who.
+        whom: Whom,
+        /// The answer.
+        reply: Reply<()>,
+    },
     /// Show a participant in a second channel too.
     Forward {
         /// Who.
@@ -263,6 +304,24 @@ pub enum Manage {
         /// Done.
         reply: Reply<()>,
     },
+}
+
+impl Manage {
+    fn lives_at(&self) -> Option<(&AppId, &ChannelId)> {
+        match self {
+            Self::Channels { .. } => None,
+            Self::SetChannelMetadata { app, channel, .. } | Self::SendData { app, channel, .. } => {
+                Some((app, channel))
+            }
+            Self::Mute { whom, .. }
+            | Self::Remove { whom, .. }
+            | Self::SetPermissions { whom, .. }
+            | Self::Update { whom, .. }
+            | Self::Find { whom, .. }
+            | Self::Forward { whom, .. }
+            | Self::StopForward { whom, .. } => Some((&whom.app, &whom.channel)),
+        }
+    }
 }
 
 /// Data from the service.
@@ -326,6 +385,12 @@ pub enum ManageError {
         /// `limits.terminals_per_channel`.
         limit: usize,
     },
+    /// The second channel lives on another media thread and cannot be brought here.
+    #[error(
+        "the other channel is on another media thread (media.threads), and forwards of its own keep it there; end \
+         those first"
+    )]
+    OtherThread,
     /// A change that cannot be.
     #[error("{0}")]
     Change(#[from] ChangeRefusal),

@@ -124,6 +124,22 @@ impl Sfu {
         }
     }
 
+    /// Says once that messages have a limit: clients that heed the session description never come here.
+    pub(super) fn refuse_long_data(&mut self, peer: PeerKey, len: usize) {
+        let limit = self.config.peer.max_data_message_len;
+        let Some(slot) = self.peers.get(peer) else { return };
+        let Some(session) = self.sessions.get_mut(slot.session) else { return };
+        if !std::mem::replace(&mut session.told_long_data, true) {
+            session.send(Message::RequestResponse(RequestResponse {
+                reason: request_response::Reason::LimitExceeded.into(),
+                message: format!(
+                    "a data message of {len} bytes is longer than {limit} (limits.data_message_bytes); split it"
+                ),
+                ..Default::default()
+            }));
+        }
+    }
+
     /// Sends a message of the service itself to those of a channel that it is for; says how many those are.
     pub(super) fn send_from_service(
         &mut self,

@@ -105,8 +105,12 @@ impl Sfu {
             return Err(JoinRefusal::Stopping);
         }
         let channel_key = (identity.app.clone(), identity.channel.clone());
+        if self.elsewhere.contains(&channel_key) {
+            return Err(JoinRefusal::Moving);
+        }
         let limits = &self.config.limits;
-        let all = self.sessions.len();
+        let (terminals, channels) = self.config.totals.others();
+        let all = self.sessions.len() + terminals;
         if all >= limits.terminals && !self.sessions.keys().any(|key| self.is_former_of(key, identity)) {
             return Err(JoinRefusal::TooManyTerminals { limit: limits.terminals });
         }
@@ -118,7 +122,7 @@ impl Sfu {
                     return Err(JoinRefusal::ChannelFull { limit: limits.terminals_per_channel });
                 }
             }
-            None if self.channels.len() >= limits.channels => {
+            None if self.channels.len() + channels >= limits.channels => {
                 return Err(JoinRefusal::TooManyChannels { limit: limits.channels });
             }
             None => {}
@@ -200,6 +204,7 @@ impl Sfu {
             muted_from_afar: HashSet::new(),
             reliable: ReliableLog::default(),
             told_no_data: false,
+            told_long_data: false,
             declined: HashSet::new(),
             permission: SubscriptionPermission { all_participants: true, track_permissions: Vec::new() },
             stuck: false,

@@ -61,6 +61,9 @@ impl Sfu {
                 });
                 let _ = reply.send(changed);
             }
+            Manage::Find { whom, reply } => {
+                let _ = reply.send(self.find(&whom).map(|_| ()));
+            }
             Manage::Forward { whom, into, data, reply } => {
                 let done = self.find(&whom).and_then(|key| self.forward_into(now, key, into, data));
                 let _ = reply.send(done);

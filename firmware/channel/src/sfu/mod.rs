@@ -32,7 +32,7 @@ mod turn;
 mod whep;
 pub mod whip;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,7 @@ use rostrum_rtc::names::{AppId, ChannelId};
 use slotmap::{SlotMap, new_key_type};
 
 use crate::config::{App, Limits, Timeouts, Turn};
+use crate::threads::Totals;
 use crate::transport::{
     Candidate, Demux, IceCredentials, Mid, OutgoingRtp, Peer, PeerConfig, PeerEvent, RemoteAddress,
 };
@@ -81,6 +82,8 @@ pub struct SfuConfig {
     pub turn: Turn,
     /// Applications, whose keys sign refreshed tokens.
     pub apps: Vec<App>,
+    /// What the other media threads have.
+    pub totals: Totals,
 }
 
 /// Counts of what happened since the start.
@@ -165,6 +168,8 @@ pub struct Sfu {
     quality_at: Instant,
     wall: (Instant, Duration),
     stopping: bool,
+    /// Channels that were brought to another media thread.
+    elsewhere: HashSet<ChannelKey>,
     counters: Counters,
     /// Participants that came by HTTP.
     resources: whip::Resources,
@@ -197,6 +202,7 @@ impl Sfu {
             quality_at: now + tick::QUALITY_INTERVAL,
             wall: (now, unix),
             stopping: false,
+            elsewhere: HashSet::new(),
             counters: Counters::default(),
             resources: whip::Resources::default(),
         }
@@ -248,12 +254,16 @@ impl Sfu {
             }
             Command::Manage(manage) => self.manage(now, manage),
             Command::Whip(whip) => self.whip(now, whip),
+            Command::Move { app, channel, here, reply } => {
+                let _ = reply.send(self.move_channel(now, (app, channel), here));
+            }
             Command::Stop { reply } => {
                 self.stop(now);
                 // Nobody who waits is no reason to go on.
                 let _ = reply.send(());
             }
         }
+        self.config.totals.set(self.sessions.len(), self.channels.len());
         self.settle(now);
     }
 
@@ -375,6 +385,7 @@ impl Sfu {
             PeerEvent::Rtp(rtp) => self.forward(now, key, rtp),
             PeerEvent::Rtcp(rtcp) => self.handle_feedback(now, key, rtcp),
             PeerEvent::Data { kind, bytes } => self.handle_data(now, key, kind, &bytes),
+            PeerEvent::DataTooLong { len } => self.refuse_long_data(key, len),
             PeerEvent::AddressValidated(address) => self.demux.bind(address, key),
             PeerEvent::AddressReleased(address) => self.demux.release(address, key),
             PeerEvent::Connected => self.peer_connected(now, key),
@@ -472,6 +483,26 @@ impl Sfu {
         if let Some(session) = self.sessions.get_mut(session) {
             session.send(message);
         }
+    }
+
+    /// A channel lives here, or elsewhere, from now on; `false` when forwards hold it.
+    fn move_channel(&mut self, now: Instant, channel: ChannelKey, here: bool) -> bool {
+        if here {
+            self.elsewhere.remove(&channel);
+            return true;
+        }
+        let members = self.members(&channel);
+        let forwards = |key: &SessionKey| self.sessions.get(*key).is_some_and(|s| !s.forwards.is_empty());
+        if !self.forwarded_into(&channel).is_empty() || members.iter().any(forwards) {
+            return false;
+        }
+        log::info!(channel:% = channel.1, participants = members.len(); "moved to another media thread");
+        self.elsewhere.insert(channel);
+        for key in members {
+            self.send_leave(key, DisconnectReason::Migration, leave_request::Action::Reconnect);
+            self.remove_session(now, key, DisconnectReason::Migration);
+        }
+        true
     }
 
     /// Sends everybody away so that they come back later.

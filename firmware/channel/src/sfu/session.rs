@@ -89,6 +89,8 @@ pub(super) struct Session {
     pub(super) reliable: ReliableLog,
     /// It was told that it may not send data.
     pub(super) told_no_data: bool,
+    /// And that a message was too long.
+    pub(super) told_long_data: bool,
     /// Tracks that it asked not to get, by sid.
     pub(super) declined: HashSet<String>,
     /// Who may subscribe to its tracks.

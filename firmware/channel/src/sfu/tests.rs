@@ -82,6 +82,7 @@ impl Service {
             timeouts: Timeouts { connect_ms: 3_600_000, ..Timeouts::default() },
             turn: Turn::default(),
             apps: vec![App { id: AppId::new("app").unwrap(), key: AppKey::new("key") }],
+            totals: Default::default(),
         };
         let now = Instant::now();
         let unix = Duration::from_secs(1_700_000_000);

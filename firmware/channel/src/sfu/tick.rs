@@ -17,6 +17,7 @@ pub(super) const QUALITY_INTERVAL: Duration = Duration::from_secs(2);
 impl Sfu {
     pub(super) fn tick(&mut self, now: Instant) {
         self.drop_the_gone(now);
+        self.config.totals.set(self.sessions.len(), self.channels.len());
         self.answer_late_offers(now);
         for key in self.sessions.keys().collect::<Vec<SessionKey>>() {
             self.allocate(now, key);

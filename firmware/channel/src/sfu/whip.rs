@@ -146,6 +146,16 @@ pub enum WhipCommand {
     },
 }
 
+impl WhipCommand {
+    /// Who asks.
+    pub(crate) fn identity(&self) -> &Identity {
+        match self {
+            Self::Open { spec, .. } => &spec.identity,
+            Self::Patch { target, .. } | Self::Close { target, .. } => &target.identity,
+        }
+    }
+}
+
 /// Why somebody was not let in, or a stay not changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

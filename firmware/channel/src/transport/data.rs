@@ -40,6 +40,8 @@ const MAX_WAITING_LOSSY: usize = 128 << 10;
 pub(super) enum DataOutput {
     Open(String),
     Message(DataKind, Bytes),
+    /// A message of so many bytes was thrown away.
+    TooLong(usize),
 }
 
 struct Channel {
@@ -188,7 +190,10 @@ impl DataChannels {
             let Some((_, association)) = &mut self.association else { return };
             let message = association.stream(id).and_then(|mut stream| stream.read_sctp());
             let Ok(Some(chunks)) = message else { return };
-            let Ok(payload) = chunks.to_payload(MAX_MESSAGE_LEN) else { continue };
+            let Ok(payload) = chunks.to_payload(MAX_MESSAGE_LEN) else {
+                out.push(DataOutput::TooLong(chunks.len()));
+                continue;
+            };
             match chunks.ppi {
                 Ppi::Dcep => self.control(now, id, &payload, out),
                 Ppi::String | Ppi::Binary => self.deliver(id, payload.freeze(), out),

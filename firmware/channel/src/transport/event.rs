@@ -39,6 +39,12 @@ pub enum PeerEvent {
         /// The message.
         bytes: Bytes,
     },
+    /// A message was longer than [`PeerConfig::max_data_message_len`](super::PeerConfig::max_data_message_len), and
+    /// was thrown away.
+    DataTooLong {
+        /// Its length in bytes.
+        len: usize,
+    },
 }
 
 /// Why a connection ended.

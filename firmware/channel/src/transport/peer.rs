@@ -406,6 +406,12 @@ impl Peer {
         self.ice.trust_for_tests(address);
     }
 
+    /// As if the remote had not heeded what our description said.
+    #[cfg(test)]
+    pub(super) fn limit_data_for_tests(&mut self, len: usize) {
+        self.config.max_data_message_len = len;
+    }
+
     fn describe(&mut self, offer: bool) -> String {
         self.negotiation.describe(
             offer,
@@ -494,12 +500,6 @@ impl Peer {
     fn after_data(&mut self, now: Instant, out: Vec<DataOutput>) {
         let limit = self.config.max_data_message_len;
         for output in out {
-            if let DataOutput::Message(_, bytes) = &output
-                && bytes.len() > limit
-            {
-                log::debug!(bytes = bytes.len(), limit; "a data message was too long");
-                continue;
-            }
             if let DataOutput::Open(label) = &output
                 && label == DataKind::Reliable.label()
             {
@@ -507,7 +507,11 @@ impl Peer {
             }
             self.event(match output {
                 DataOutput::Open(label) => PeerEvent::DataChannelOpen { label },
+                DataOutput::Message(_, bytes) if bytes.len() > limit => {
+                    PeerEvent::DataTooLong { len: bytes.len() }
+                }
                 DataOutput::Message(kind, bytes) => PeerEvent::Data { kind, bytes },
+                DataOutput::TooLong(len) => PeerEvent::DataTooLong { len },
             });
         }
         self.flush_data(now);

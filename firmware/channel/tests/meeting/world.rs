@@ -54,6 +54,7 @@ impl World {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             apps: vec![App { id: AppId::new("app").unwrap(), key: AppKey::new("key") }],
+            totals: Default::default(),
         };
         let now = Instant::now();
         let unix = Duration::from_secs(1_700_000_000);

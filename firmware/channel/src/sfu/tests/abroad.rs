@@ -102,3 +102,47 @@ fn who_joins_anew_is_still_forwarded() {
     assert_eq!(told.sid, service.sfu.sessions[again.key].sid);
     assert_ne!(told.state(), participant_info::State::Disconnected);
 }
+
+#[test]
+fn a_channel_that_moves_sends_everybody_to_its_new_place_and_lets_nobody_in() {
+    let mut service = Service::new();
+    let (mut eve, _ann) = (service.join("other", "eve"), service.join("room", "ann"));
+    let move_on = |service: &mut Service, here: bool| {
+        let (reply, mut answer) = oneshot::channel();
+        let (app, channel) = (AppId::new("app").unwrap(), ChannelId::new("other").unwrap());
+        service.sfu.handle_command(service.now, Command::Move { app, channel, here, reply });
+        answer.try_recv().unwrap()
+    };
+    service.forward("ann", "other").unwrap();
+    assert!(!move_on(&mut service, false), "a forward holds it");
+    let into = ChannelId::new("other").unwrap();
+    service.manage(|reply| Manage::StopForward { whom: whom("room", "ann"), into, reply }).unwrap();
+    eve.messages();
+
+    assert!(move_on(&mut service, false));
+    let told = eve.messages();
+    let leave = told.iter().find_map(|message| match message {
+        Message::Leave(leave) => Some((leave.action(), leave.reason())),
+        _ => None,
+    });
+    assert_eq!(leave, Some((leave_request::Action::Reconnect, DisconnectReason::Migration)));
+    let again = || spec(identity("other", "eve"), Mode::Dual);
+    assert!(matches!(service.try_join(again()), Err(JoinRefusal::Moving)));
+    service.join("room", "bob");
+    assert!(move_on(&mut service, true));
+    assert!(service.try_join(again()).is_ok());
+}
+
+#[test]
+fn limits_are_those_of_all_threads_together() {
+    let mut totals = crate::threads::Totals::of_threads(2);
+    let other = totals.remove(1);
+    let mut service = Service::new();
+    service.sfu.config.totals = totals.remove(0);
+    other.set(0, 1);
+    service.join("room", "ann");
+    let refused = service.try_join(spec(identity("other", "eve"), Mode::Dual));
+    assert!(matches!(refused, Err(JoinRefusal::TooManyChannels { limit: 2 })));
+    other.set(0, 0);
+    service.join("other", "eve");
+}

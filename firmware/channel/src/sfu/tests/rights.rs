@@ -125,3 +125,19 @@ fn data_without_the_right_is_refused_once() {
     let refusals = ann.messages();
     assert!(matches!(&refusals[..], [Message::RequestResponse(_)]), "{refusals:?}");
 }
+
+#[test]
+fn data_that_is_too_long_is_refused_with_its_limit_once() {
+    let mut service = Service::new();
+    let mut ann = service.join("room", "ann");
+    ann.messages();
+    let peer = service.sfu.sessions[ann.key].peers.publisher();
+    for _ in 0..3 {
+        let event = crate::transport::PeerEvent::DataTooLong { len: 70_000 };
+        service.sfu.handle_peer_event(service.now, peer, event);
+    }
+    let refusals = ann.messages();
+    let [Message::RequestResponse(refusal)] = &refusals[..] else { panic!("{refusals:?}") };
+    assert_eq!(refusal.reason(), request_response::Reason::LimitExceeded);
+    assert!(refusal.message.contains("70000") && refusal.message.contains("limits.data_message_bytes"));
+}

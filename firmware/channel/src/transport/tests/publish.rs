@@ -1,9 +1,11 @@
 //! What a remote sends reaches the caller.
 
-use super::network::Network;
+use super::network::{Network, config};
 use crate::transport::{
-    AudioPreference, CodecKey, DataKind, IncomingRtp, MediaKind, OutgoingRtcp, PeerEvent, Rtcp,
+    AudioPreference, CodecKey, DataKind, IceCredentials, IncomingRtp, MediaKind, OutgoingRtcp, Peer,
+    PeerConfig, PeerEvent, Rtcp,
 };
+use rand::{SeedableRng, rngs::StdRng};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
@@ -157,6 +159,35 @@ fn messages_travel_both_ways_on_channels_that_the_remote_opened() {
     let got: Vec<_> = got.collect();
     let early = b"before there is a channel".to_vec();
     assert_eq!(got, [early, b"from the service".to_vec(), long, Vec::new()]);
+}
+
+#[test]
+fn a_message_above_the_limit_is_reported_and_the_next_one_passes() {
+    let mut network = Network::new();
+    let mut change = network.client.sdp_api();
+    let id = change.add_channel("_reliable".into());
+    let offer = change.apply().unwrap();
+    network.client_offers(offer);
+    network.connect();
+    let open = network.run_until(Duration::from_secs(5), |n| {
+        n.events.iter().any(|e| matches!(e, PeerEvent::DataChannelOpen { .. }))
+    });
+    assert!(open);
+    network.service.limit_data_for_tests(2000);
+    for len in [2001, 2000] {
+        assert!(network.client.channel(id).unwrap().write(true, &vec![7; len]).unwrap());
+    }
+    network.run(Duration::from_secs(1));
+    let seen: Vec<_> = network
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            PeerEvent::DataTooLong { len } => Some((false, *len)),
+            PeerEvent::Data { bytes, .. } => Some((true, bytes.len())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(seen, [(false, 2001), (true, 2000)]);
 }
 
 #[test]
