@@ -1,11 +1,9 @@
 //! What a remote sends reaches the caller.
 
-use super::network::{Network, config};
+use super::network::Network;
 use crate::transport::{
-    AudioPreference, CodecKey, DataKind, IceCredentials, IncomingRtp, MediaKind, OutgoingRtcp, Peer,
-    PeerConfig, PeerEvent, Rtcp,
+    AudioPreference, CodecKey, DataKind, IncomingRtp, MediaKind, OutgoingRtcp, PeerEvent, Rtcp,
 };
-use rand::{SeedableRng, rngs::StdRng};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
