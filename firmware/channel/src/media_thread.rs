@@ -139,12 +139,12 @@ impl MediaThread {
                     log::debug!(error:%; "media socket");
                 }
                 let now = Instant::now();
-                if self.inbox.is_empty() || now.saturating_duration_since(began) > GATHER {
+                let nothing_more = self.inbox.is_empty();
+                self.take(now, socket);
+                if nothing_more || now.saturating_duration_since(began) > GATHER {
                     break;
                 }
-                self.take(now, socket);
             }
-            self.take(Instant::now(), socket);
         }
     }
 

@@ -80,7 +80,7 @@ impl Threads {
             moved.len() >= MAX_MOVED && !moved.contains_key(&key)
         };
         if is_full {
-            return Ok(Err(ManageError::OtherThread));
+            return Ok(Err(ManageError::TooManyMoved { limit: MAX_MOVED }));
         }
         self.move_on(new, &key, true).await?;
         let left = self.move_on(old, &key, false).await?;

@@ -56,6 +56,11 @@ pub struct ServiceOptions<'a> {
     pub extra: &'a str,
 }
 
+/// Where the first table of some TOML begins; its end when there is none.
+fn first_table(toml: &str) -> usize {
+    if toml.starts_with('[') { 0 } else { toml.find("\n[").map_or(toml.len(), |at| at + 1) }
+}
+
 impl Service {
     /// Starts it and waits until it listens.
     ///
@@ -68,8 +73,7 @@ impl Service {
             Some(address) => ("0.0.0.0", format!(", \"{address}\"")),
             None => ("127.0.0.1", String::new()),
         };
-        let (of_media, tables) =
-            options.extra.split_at(options.extra.find('[').unwrap_or(options.extra.len()));
+        let (of_media, tables) = options.extra.split_at(first_table(options.extra));
         let rest = format!(
             "node_ip = [\"127.0.0.1\"{more}]\n{of_media}\n[[apps]]\nid = \"{app_id}\"\nkey = \"{app_key}\"\n{tables}\n",
         );

@@ -67,7 +67,8 @@ impl Refusal {
                 ManageError::OwnChannel
                 | ManageError::UserTaken
                 | ManageError::ChannelFull { .. }
-                | ManageError::OtherThread,
+                | ManageError::OtherThread
+                | ManageError::TooManyMoved { .. },
             ) => StatusCode::CONFLICT,
             Self::Manage(ManageError::Change(_)) => StatusCode::BAD_REQUEST,
             Self::Manage(_) => StatusCode::NOT_FOUND,

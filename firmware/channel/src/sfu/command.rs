@@ -391,6 +391,15 @@ pub enum ManageError {
          those first"
     )]
     OtherThread,
+    /// The second channel lives on another media thread, and too many were brought elsewhere already.
+    #[error(
+        "the other channel is on another media thread (media.threads), and {limit} channels were moved already; forward \
+         the other way round, or restart the service"
+    )]
+    TooManyMoved {
+        /// How many.
+        limit: usize,
+    },
     /// A change that cannot be.
     #[error("{0}")]
     Change(#[from] ChangeRefusal),

@@ -10,6 +10,7 @@ use std::{
 };
 use str0m::{
     Event,
+    channel::ChannelId,
     format::Codec,
     media::{
         Direction, Frequency, KeyframeRequestKind, MediaKind as ClientKind, MediaTime, Mid, Rid, Simulcast,
@@ -121,14 +122,8 @@ fn a_publisher_with_layers_sound_and_data_is_received() {
     assert_eq!(asked, Some((video, Some(Rid::from("h")), KeyframeRequestKind::Pli)));
 }
 
-#[test]
-fn messages_travel_both_ways_on_channels_that_the_remote_opened() {
-    let mut network = Network::new();
-    let early =
-        |n: &mut Network| n.service.send_data(n.now, DataKind::Reliable, b"before there is a channel");
-    assert!(early(&mut network).is_err(), "nobody said that there will be one");
-    network.service.hold_early_data();
-    early(&mut network).unwrap();
+/// The remote connects and opens the reliable channel.
+fn open_channel(network: &mut Network) -> ChannelId {
     let mut change = network.client.sdp_api();
     let id = change.add_channel("_reliable".into());
     let offer = change.apply().unwrap();
@@ -138,6 +133,18 @@ fn messages_travel_both_ways_on_channels_that_the_remote_opened() {
         n.events.iter().any(|e| matches!(e, PeerEvent::DataChannelOpen { label } if label == "_reliable"))
     });
     assert!(open);
+    id
+}
+
+#[test]
+fn messages_travel_both_ways_on_channels_that_the_remote_opened() {
+    let mut network = Network::new();
+    let early =
+        |n: &mut Network| n.service.send_data(n.now, DataKind::Reliable, b"before there is a channel");
+    assert!(early(&mut network).is_err(), "nobody said that there will be one");
+    network.service.hold_early_data();
+    early(&mut network).unwrap();
+    let id = open_channel(&mut network);
     assert!(network.client.channel(id).unwrap().write(true, b"from the client").unwrap());
     network.service.send_data(network.now, DataKind::Reliable, b"from the service").unwrap();
     let long = vec![42; 60_000];
@@ -162,15 +169,7 @@ fn messages_travel_both_ways_on_channels_that_the_remote_opened() {
 #[test]
 fn a_message_above_the_limit_is_reported_and_the_next_one_passes() {
     let mut network = Network::new();
-    let mut change = network.client.sdp_api();
-    let id = change.add_channel("_reliable".into());
-    let offer = change.apply().unwrap();
-    network.client_offers(offer);
-    network.connect();
-    let open = network.run_until(Duration::from_secs(5), |n| {
-        n.events.iter().any(|e| matches!(e, PeerEvent::DataChannelOpen { .. }))
-    });
-    assert!(open);
+    let id = open_channel(&mut network);
     network.service.limit_data_for_tests(2000);
     for len in [2001, 2000] {
         assert!(network.client.channel(id).unwrap().write(true, &vec![7; len]).unwrap());
