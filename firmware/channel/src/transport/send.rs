@@ -26,6 +26,8 @@ struct Stream {
     octets: u32,
     /// Middle 32 bits of the NTP time of the last sender report, and when it went.
     last_sr: Option<(u32, Instant)>,
+    /// The remote knows the stream: MID is no longer needed (RFC 8843 §15.1).
+    known: bool,
 }
 
 /// All that we send to one remote.
@@ -66,6 +68,7 @@ impl Sender {
                         packets: 0,
                         octets: 0,
                         last_sr: None,
+                        known: false,
                     },
                 };
                 self.streams.insert(ssrc, stream);
@@ -80,6 +83,7 @@ impl Sender {
     /// Takes a block of a receiver report about one of our streams.
     pub(super) fn report(&mut self, now: Instant, block: &ReportBlock) -> Option<Rtcp> {
         let stream = self.streams.get_mut(&block.ssrc)?;
+        stream.known = true;
         let answered = stream.last_sr.filter(|(sr, _)| *sr == block.last_sr && block.last_sr != 0);
         let round_trip = answered.and_then(|(_, sent)| {
             let held = Duration::from_secs_f64(f64::from(block.delay) / 65_536.0);
@@ -115,9 +119,9 @@ impl Sender {
         let mid = out.mid;
 
         let mut list = ExtensionList::default();
-        // Always: libwebrtc forgets whose an SSRC is when a later negotiation makes its streams anew, and reports
-        // say nothing about when it does.
-        list.push(id(Extension::Mid), mid.as_bytes());
+        if !stream.known {
+            list.push(id(Extension::Mid), mid.as_bytes());
+        }
         if transport_seq.is_some() {
             list.push(id(Extension::TransportSeq), &seq_bytes);
         }
