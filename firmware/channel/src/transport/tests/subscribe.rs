@@ -133,9 +133,6 @@ fn tracks_and_data_of_our_offer_arrive() {
     let sound = media(&network, &audio_mid);
     assert!(sound.len() > 140, "{} sound packets", sound.len());
     assert_eq!(sound[0].ext_vals.audio_level, Some(-20));
-    // To the end, long after its first report: a later negotiation may make it forget whose an SSRC is.
-    let names = sound.iter().all(|data| data.ext_vals.mid.is_some_and(|mid| *mid == *audio_mid.as_str()));
-    assert!(names, "every packet says its section");
     assert!(media(&network, &video_mid).len() > 90);
 
     // The client reports, and the reports answer ours: the round trip of 10 ms is seen.
