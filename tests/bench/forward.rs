@@ -1,5 +1,5 @@
-//! The service under load beside the real LiveKit server: the same clients, the same machine, one after the other.
-//! The server has one core to itself and what loads it another.
+//! The service under load beside the real LiveKit server: the same clients, the same machine, taking
+//! turns. The server has one core to itself and what loads it another.
 
 use std::time::Duration;
 
@@ -19,30 +19,59 @@ const SATURATED_PERCENT: f64 = 85.0;
 /// Less than this and the two servers did not do the same work.
 const FORWARDED_PERCENT: f64 = 97.0;
 
-pub(crate) fn run(seconds: u32, scale: f64) -> anyhow::Result<Figures> {
-    let length = Duration::from_secs(seconds.into());
+/// What is measured, and for how long.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Seconds of each load, in each round.
+    #[arg(long, default_value_t = 10)]
+    length: u32,
+    /// Pictures and sound packets a second, as a share of 30 and 50.
+    #[arg(long, default_value_t = 1.0)]
+    scale: f64,
+    /// How often the two servers take turns: figures are medians of the rounds.
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// Only this load: 4x12, 16x16 or 1x15.
+    #[arg(long)]
+    load: Option<String>,
+    /// Without the other server, for a profiler.
+    #[arg(long)]
+    alone: bool,
+}
+
+pub(crate) fn run(options: &Options) -> anyhow::Result<Figures> {
+    let length = Duration::from_secs(options.length.into());
     let [server_core, generator_core] = cores::two()?;
     let measure = |name: &str, load: &Load, target: &Target<'_>| -> anyhow::Result<Outcome> {
-        eprintln!("bench: {seconds} s of {} on {name}", load.name);
-        let mut outcome = cores::on(generator_core, || load::run(target, load, length, scale))?;
+        eprintln!("bench: {} s of {} on {name}", options.length, load.name);
+        let mut outcome = cores::on(generator_core, || load::run(target, load, length, options.scale))?;
         report(name, &mut outcome)?;
         Ok(outcome)
     };
+    let wanted = |load: &&Load| options.load.as_deref().is_none_or(|name| name == load.name);
+    let loads: Vec<&Load> = LOADS.iter().filter(wanted).collect();
+    anyhow::ensure!(!loads.is_empty(), "there is no such load; there are {}", LOADS.map(|l| l.name).join(", "));
     let mut figures = Figures::default();
-    for load in &LOADS {
-        let ours = {
-            let lab = cores::on(server_core, || Lab::with(LIMITS, "release"))?;
-            let service = &lab.service;
-            let (url, id, key) = (&service.url, &service.app_id, &service.app_key);
-            measure("channeld", load, &Target { url, id, key, pid: service.program.id() })?
-        };
-        let peer = {
-            let dir = tempfile::Builder::new().prefix("rostrum-").tempdir()?;
-            let server = cores::on(server_core, || LiveKit::start(dir.path()))?;
-            let (url, id, key) = (&server.url, &server.api_key, &server.api_secret);
-            measure("livekit-server", load, &Target { url, id, key, pid: server.program.id() })?
-        };
-        add(&mut figures, load.name, ours, peer);
+    for load in loads {
+        let (mut ours, mut peers) = (Vec::new(), Vec::new());
+        for _ in 0..options.rounds {
+            ours.push({
+                let lab = cores::on(server_core, || Lab::with(LIMITS, "release"))?;
+                let service = &lab.service;
+                let (url, id, key) = (&service.url, &service.app_id, &service.app_key);
+                measure("channeld", load, &Target { url, id, key, pid: service.program.id() })?
+            });
+            if options.alone {
+                continue;
+            }
+            peers.push({
+                let dir = tempfile::Builder::new().prefix("rostrum-").tempdir()?;
+                let server = cores::on(server_core, || LiveKit::start(dir.path()))?;
+                let (url, id, key) = (&server.url, &server.api_key, &server.api_secret);
+                measure("livekit-server", load, &Target { url, id, key, pid: server.program.id() })?
+            });
+        }
+        add(&mut figures, load.name, &mut ours, &mut peers);
     }
     Ok(figures)
 }
@@ -85,19 +114,25 @@ fn report(name: &str, outcome: &mut Outcome) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn add(figures: &mut Figures, load: &str, mut ours: Outcome, mut peer: Outcome) {
-    let mut add = |name: &str, unit: &str, ours: f64, peer: f64, goal: Option<f64>| {
-        figures.add(&format!("{name}_{load}"), unit, ours, Some(peer), goal);
-    };
-    let cpu = (ours.server_cpu_us_per_packet, peer.server_cpu_us_per_packet);
-    add("server_cpu_us_per_packet", "us", cpu.0, cpu.1, Some(cpu.1 / 2.0));
-    let rss = (ours.server_rss_mb, peer.server_rss_mb);
-    add("server_rss_mb", "MB", rss.0, rss.1, Some(rss.1));
-    let join = (percentile(&mut ours.join_ms, 50.0), percentile(&mut peer.join_ms, 50.0));
-    add("join_ms_p50", "ms", join.0, join.1, None);
-    let join = (percentile(&mut ours.join_ms, 95.0), percentile(&mut peer.join_ms, 95.0));
-    add("join_ms_p95", "ms", join.0, join.1, Some(join.1));
-    add("loss_percent", "%", ours.loss_percent, peer.loss_percent, None);
-    let delay = (percentile(&mut ours.delay_ms, 95.0), percentile(&mut peer.delay_ms, 95.0));
-    add("server_delay_ms_p95", "ms", delay.0, delay.1, Some(delay.1));
+/// Adds what the rounds of one load gave.
+fn add(figures: &mut Figures, load: &str, ours: &mut [Outcome], peers: &mut [Outcome]) {
+    type Figure = fn(&mut Outcome) -> f64;
+    // The goal, where there is one, is this share of the peer's figure.
+    let kinds: [(&str, &str, Option<f64>, Figure); 6] = [
+        ("server_cpu_us_per_packet", "us", Some(0.5), |o| o.server_cpu_us_per_packet),
+        ("server_rss_mb", "MB", Some(1.0), |o| o.server_rss_mb),
+        ("join_ms_p50", "ms", None, |o| percentile(&mut o.join_ms, 50.0)),
+        ("join_ms_p95", "ms", Some(1.0), |o| percentile(&mut o.join_ms, 95.0)),
+        ("loss_percent", "%", None, |o| o.loss_percent),
+        ("server_delay_ms_p95", "ms", Some(1.0), |o| percentile(&mut o.delay_ms, 95.0)),
+    ];
+    for (name, unit, share, figure) in kinds {
+        let median = |outcomes: &mut [Outcome]| {
+            let mut values: Vec<f64> = outcomes.iter_mut().map(figure).collect();
+            percentile(&mut values, 50.0)
+        };
+        let peer = (!peers.is_empty()).then(|| median(peers));
+        let goal = peer.zip(share).map(|(peer, share)| peer * share);
+        figures.add(&format!("{name}_{load}"), unit, median(ours), peer, goal);
+    }
 }

@@ -1,4 +1,4 @@
-//! The benches: `bench NAME [LENGTH [SCALE]]`, started by `cargo xtask bench`. Each ends with one line of JSON.
+//! The benches, started by `cargo xtask bench`. Each ends with one line of JSON.
 
 mod cores;
 mod figures;
@@ -8,19 +8,32 @@ mod latency;
 mod load;
 mod meter;
 
-use figures::Figures;
+use clap::Parser;
+
+/// Measures one thing beside a peer, and ends with one line of JSON.
+#[derive(Parser)]
+enum Bench {
+    /// The service under load, beside LiveKit's server.
+    Forward(forward::Options),
+    /// Button to first frame, and connect to first frame.
+    Join {
+        /// Rounds to measure.
+        #[arg(long, default_value_t = 10)]
+        length: u32,
+    },
+    /// Camera to picture, voice to ear, memory and CPU.
+    Latency {
+        /// Seconds to measure.
+        #[arg(long, default_value_t = 30)]
+        length: u32,
+    },
+}
 
 fn main() -> anyhow::Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let name = arguments.next().unwrap_or_default();
-    let length =
-        arguments.next().filter(|length| length != "default").map(|length| length.parse()).transpose()?;
-    let scale = arguments.next().map(|scale| scale.parse()).transpose()?;
-    let figures: Figures = match name.as_str() {
-        "forward" => forward::run(length.unwrap_or(10), scale.unwrap_or(1.0))?,
-        "join" => join::run(length.unwrap_or(10))?,
-        "latency" => latency::run(length.unwrap_or(30))?,
-        other => anyhow::bail!("there is no bench named {other:?}; there are forward, join and latency"),
+    let (name, figures) = match Bench::parse() {
+        Bench::Forward(options) => ("forward", forward::run(&options)?),
+        Bench::Join { length } => ("join", join::run(length)?),
+        Bench::Latency { length } => ("latency", latency::run(length)?),
     };
-    figures.print(&name)
+    figures.print(name)
 }

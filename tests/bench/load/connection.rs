@@ -1,19 +1,29 @@
 //! One peer connection of `str0m` on a socket of its own.
 
 use std::{
-    net::SocketAddr,
+    io::IoSliceMut,
+    net::{SocketAddr, UdpSocket as StdUdpSocket},
+    os::fd::AsRawFd,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context;
+use nix::{
+    cmsg_space,
+    errno::Errno,
+    sys::socket::{
+        ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt::ReceiveTimestampns,
+    },
+    sys::time::TimeSpec,
+};
 use socket2::{Domain, Socket, Type};
 use str0m::{
     Candidate, Event, Input, Output, Rtc,
     media::{Mid, Pt},
     net::{Protocol, Receive},
 };
-use tokio::net::UdpSocket;
+use tokio::{io::Interest, net::UdpSocket};
 
 /// What is asked of a socket's buffers: nothing is lost while the generator is busy.
 const SOCKET_BUFFER: usize = 2 << 20;
@@ -27,7 +37,7 @@ pub(crate) struct Connection {
     pub(crate) due: Instant,
     socket: UdpSocket,
     /// The same socket: it sends without asking the runtime whether it may.
-    sender: std::net::UdpSocket,
+    sender: StdUdpSocket,
     address: SocketAddr,
     /// Candidates that came before the description.
     early: Vec<Candidate>,
@@ -42,7 +52,8 @@ impl Connection {
         let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
         socket.set_nonblocking(true)?;
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
-        let sender: std::net::UdpSocket = socket.into();
+        let sender: StdUdpSocket = socket.into();
+        setsockopt(&sender, ReceiveTimestampns, &true)?;
         let address = sender.local_addr()?;
         let socket = UdpSocket::from_std(sender.try_clone()?)?;
         let now = Instant::now();
@@ -63,11 +74,13 @@ impl Connection {
         self.socket.readable().await
     }
 
-    /// Takes all datagrams that are there. `on` gets what they bring about, and when each came.
+    /// Takes all datagrams that are there. `on` gets what they bring about, and when the system took each from the
+    /// network: what waits for us here is not the server's delay.
     pub(crate) fn receive(&mut self, on: &mut dyn FnMut(Instant, Event)) -> anyhow::Result<()> {
         let mut buffer = [0; MAX_DATAGRAM];
         loop {
-            let (length, from) = match self.socket.try_recv_from(&mut buffer) {
+            let read = self.socket.try_io(Interest::READABLE, || Ok(receive(&self.sender, &mut buffer)?));
+            let (length, from, arrived) = match read {
                 Ok(received) => received,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
                 // A server that is stopping: what it says on its socket counts.
@@ -80,7 +93,7 @@ impl Connection {
                 continue;
             };
             self.rtc.handle_input(Input::Receive(now, receive))?;
-            self.poll(now, on)?;
+            self.poll(now, &mut |_, event| on(arrived, event))?;
         }
     }
 
@@ -141,4 +154,24 @@ impl Connection {
         };
         config.find(fits).map(str0m::format::PayloadParams::pt)
     }
+}
+
+/// Reads a datagram: its length, where it comes from, and when the system took it from the network.
+fn receive(
+    socket: &StdUdpSocket,
+    buffer: &mut [u8],
+) -> Result<(usize, SocketAddr, Instant), Errno> {
+    let mut room = cmsg_space!(TimeSpec);
+    let mut pieces = [IoSliceMut::new(buffer)];
+    let message =
+        recvmsg::<SockaddrIn>(socket.as_raw_fd(), &mut pieces, Some(&mut room), MsgFlags::MSG_DONTWAIT)?;
+    let stamps = message.cmsgs()?.filter_map(|control| match control {
+        ControlMessageOwned::ScmTimestampns(at) => Some(Duration::from(at)),
+        _ => None,
+    });
+    let age = stamps.last().and_then(|at| SystemTime::now().duration_since(UNIX_EPOCH + at).ok());
+    let now = Instant::now();
+    let arrived = age.and_then(|age| now.checked_sub(age)).unwrap_or(now);
+    let from = message.address.ok_or(Errno::EINVAL)?;
+    Ok((message.bytes, SocketAddr::from((from.ip(), from.port())), arrived))
 }

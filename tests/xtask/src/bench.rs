@@ -15,9 +15,9 @@ pub struct Options {
     /// Seconds (forward: for each load; latency) or rounds (join) to measure.
     #[arg(long)]
     length: Option<u32>,
-    /// Pictures and sound packets a second of `forward`, as a share of 30 and 50.
-    #[arg(long, default_value_t = 1.0)]
-    scale: f64,
+    /// Options of the bench itself, after `--`: `cargo xtask bench forward -- --help` lists them.
+    #[arg(last = true)]
+    more: Vec<String>,
 }
 
 const BENCHES: &[&str] = &["forward", "join", "latency"];
@@ -45,8 +45,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             .current_dir(paths::root()),
     )?;
     let mut bench = Command::new(paths::program("release", "bench"));
-    let length = options.length.map_or_else(|| "default".to_owned(), |length| length.to_string());
-    bench.args([options.name.as_str(), &length, &options.scale.to_string()]);
+    bench.arg(&options.name);
+    if let Some(length) = options.length {
+        bench.args(["--length", &length.to_string()]);
+    }
+    bench.args(&options.more);
     let status = bench.status().context("cannot start the bench")?;
     anyhow::ensure!(status.success(), "the bench ended with {status}");
     Ok(())

@@ -13,6 +13,8 @@ const START_BPS: u64 = 5_000_000;
 /// Video is paced when the link carries less than this many times what is sent: key frames are so much larger than
 /// the mean.
 const PACE_BELOW: u64 = 3;
+/// A path that is calm and takes bursts at so many times what is sent needs no pacing.
+const BURSTS_PASS_ABOVE: u64 = 4;
 /// What stays free of the estimate, in percent.
 const RESERVE_PERCENT: u64 = 5;
 
@@ -81,7 +83,10 @@ impl Link {
     pub(super) fn allocated(&mut self, now: Instant, spent_bps: u64, wanted_bps: u64) {
         self.spent_bps = spent_bps;
         self.estimator.set_needed(wanted_bps * 120 / 100);
-        self.pacer.set_rates(self.estimator.estimate_bps(now), spent_bps * PACE_BELOW);
+        let bursts_pass =
+            self.estimator.calm_burst_bps(now).is_some_and(|bps| bps >= spent_bps * BURSTS_PASS_ABOVE);
+        let pace_below_bps = if bursts_pass { 0 } else { spent_bps * PACE_BELOW };
+        self.pacer.set_rates(self.estimator.estimate_bps(now), pace_below_bps);
     }
 
     /// More is sent than the link carries.

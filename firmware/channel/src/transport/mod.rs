@@ -24,6 +24,7 @@ mod reception;
 mod rtcp;
 mod rtp;
 mod sdp;
+mod seal;
 mod section;
 mod send;
 mod srtp;

@@ -165,7 +165,7 @@ impl Peer {
         }
         let srtp = self.srtp.as_mut()?;
         let (header_len, transport_seq) = self.sender.write(now, &out)?;
-        let datagram = srtp.encrypt_rtp(out.ssrc, out.seq, header_len, &self.sender.scratch)?;
+        let datagram = srtp.encrypt_rtp(out.ssrc, out.seq, header_len, &mut self.sender.scratch)?;
         let bytes = datagram.len();
         self.transmit(datagram);
         Some(Sent { bytes, transport_seq })

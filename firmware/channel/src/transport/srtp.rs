@@ -4,13 +4,13 @@
 //! therefore go through a context of their own first, which is thrown away from time to time; only those that
 //! authenticate there reach the real one, and only so many.
 
-use super::rtp::RtpView;
+use super::{rtp::RtpView, seal::Sealer};
 use bytes::BytesMut;
 use rtc::{
     crypto::RTCCryptoProvider,
     dtls::extension::extension_use_srtp::SrtpProtectionProfile,
     rtp::header::{EXTENSION_PROFILE_ONE_BYTE, Header},
-    shared::error::Result,
+    shared::error::{Error, Result},
     srtp::{
         config::Config,
         context::Context,
@@ -38,6 +38,8 @@ pub(super) struct Srtp {
     provider: Arc<dyn RTCCryptoProvider>,
     config: Config,
     local: Context,
+    /// Encrypts media where the profile allows it to be done in place.
+    sealer: Option<Sealer>,
     remote: Context,
     probe: Context,
     probed: usize,
@@ -58,10 +60,13 @@ impl Srtp {
             None,
             provider.crypto(),
         )?;
+        let (key, salt) = (&config.keys.local_master_key, &config.keys.local_master_salt);
+        let sealer = Sealer::new(config.profile, key, salt, provider.crypto())
+            .map_err(|error| Error::Crypto(error.to_string()))?;
         let remote = remote_context(&config, provider.as_ref())?;
         let probe = remote_context(&config, provider.as_ref())?;
         let (rtp_ssrcs, rtcp_ssrcs) = (Vec::new(), Vec::new());
-        Ok(Srtp { provider, config, local, remote, probe, probed: 0, rtp_ssrcs, rtcp_ssrcs })
+        Ok(Srtp { provider, config, local, sealer, remote, probe, probed: 0, rtp_ssrcs, rtcp_ssrcs })
     }
 
     /// Decrypts a packet of media; `None` when it is not genuine or came before.
@@ -92,14 +97,17 @@ impl Srtp {
         self.remote.decrypt_rtcp(packet).ok()
     }
 
-    /// Encrypts a packet of media whose header is `header_len` bytes long.
+    /// Encrypts a packet of media whose header is `header_len` bytes long; `packet` has no meaning afterwards.
     pub(super) fn encrypt_rtp(
         &mut self,
         ssrc: u32,
         seq: u16,
         header_len: usize,
-        packet: &[u8],
+        packet: &mut Vec<u8>,
     ) -> Option<BytesMut> {
+        if let Some(sealer) = &mut self.sealer {
+            return sealer.seal(ssrc, seq, header_len, packet);
+        }
         self.local.encrypt_rtp_with_header(packet, &header_of(ssrc, seq, header_len)).ok()
     }
 

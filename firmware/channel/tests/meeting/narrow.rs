@@ -1,5 +1,6 @@
 //! Nobody gets more than its link carries, the seats of one subscriber share it by size, and others notice nothing.
 
+
 use std::time::Duration;
 
 use livekit_protocol::StreamState;
@@ -82,6 +83,28 @@ fn the_seats_of_one_subscriber_share_its_link_by_size() {
         let of_layer = frames.iter().filter(|frame| frame.stamp.layer == layer).count();
         assert!(of_layer > 130, "{of_layer} of 150 frames of {publisher} in layer {layer}");
     }
+}
+
+#[test]
+fn a_key_frame_is_spread_on_a_narrow_link_and_leaves_at_once_on_a_wide_one() {
+    let key_frame_delay = |down: Link| {
+        let mut world = World::new();
+        let publisher = world.join("ann", true);
+        let subscriber = world.join("bob", false);
+        world.client(subscriber).down = down;
+        world.until(5.0, |w| shows(w.client(subscriber), 0, 2)).expect("the high layer");
+        world.run(4.0);
+        let since = world.now;
+        world.client(publisher).source.as_mut().unwrap().key_wanted[2] = true;
+        world.run(0.5);
+        let frames = world.client(subscriber).frames_of(0, since);
+        frames.iter().find(|frame| frame.stamp.key).unwrap().delay
+    };
+    // Two ways of 15 ms, and 35,000 bytes at 100 Mbit/s twice: 36 ms.
+    let wide = key_frame_delay(Link::wide());
+    assert!(wide < Duration::from_millis(40), "{wide:?}");
+    let narrow = key_frame_delay(Link::narrow(6e6));
+    assert!(narrow > Duration::from_millis(60), "{narrow:?}: it takes the link 47 ms alone");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
+    burst::BurstMeter,
     delay::QueueMeter,
     delivery::DeliveryMeter,
     loss::{LossJudge, Verdict},
@@ -31,6 +32,10 @@ const MARGIN: f64 = 0.92;
 const FAST_GROWTH: f64 = 1.5;
 const CAREFUL_GROWTH: f64 = 1.08;
 const CAREFUL_FOR: Duration = Duration::from_secs(10);
+/// A path without trouble for so long is a calm one.
+const CALM_AFTER: Duration = Duration::from_secs(2);
+/// More loss than this is trouble.
+const CALM_LOSS: f32 = 0.02;
 /// Reports that did not come for so long have stopped.
 const REPORTS_STOPPED: Duration = Duration::from_secs(1);
 /// A limit of the other end counts for so long.
@@ -56,12 +61,15 @@ pub struct Estimator {
     /// Everything that arrives, and that without probes.
     delivery: DeliveryMeter,
     use_of_it: DeliveryMeter,
+    bursts: BurstMeter,
     judge: LossJudge,
     prober: Prober,
     last_decrease: Option<Instant>,
     /// Decreases since the queue was last shallow, and the queue at the first of them.
     decreases: (u32, i64),
     last_report: Option<Instant>,
+    /// Since when reports come and tell of no queue and no limit.
+    calm_since: Option<Instant>,
     limit: Option<(Instant, u64)>,
     last_loss: f32,
 }
@@ -79,11 +87,13 @@ impl Estimator {
             queue: QueueMeter::default(),
             delivery: DeliveryMeter::default(),
             use_of_it: DeliveryMeter::default(),
+            bursts: BurstMeter::default(),
             judge: LossJudge::new(),
             prober: Prober::new(now),
             last_decrease: None,
             decreases: (0, 0),
             last_report: None,
+            calm_since: None,
             limit: None,
             last_loss: 0.0,
         }
@@ -123,6 +133,7 @@ impl Estimator {
                     let sent = *sent;
                     self.queue.arrived(arrival, arrival.wrapping_sub(sent.at_us));
                     self.delivery.arrived(arrival, sent.bytes);
+                    self.bursts.arrived(sent.at_us, arrival, sent.bytes);
                     if sent.probe == 0 {
                         // A probe says what it found by itself; it is no use that the estimate could grow with.
                         self.use_of_it.arrived(arrival, sent.bytes);
@@ -147,6 +158,7 @@ impl Estimator {
         let elapsed =
             self.last_report.map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64()).min(0.5);
         self.last_report = Some(now);
+        self.calm_since.get_or_insert(now);
         self.judge_probe(now);
         let queue = self.queue.standing_us();
         if queue < SHALLOW_QUEUE_US {
@@ -155,6 +167,7 @@ impl Estimator {
         let bound = if self.judge.share() > 0.05 { QUEUE_WITH_LOSS_US } else { QUEUE_US };
         let excused = self.prober.disturbs(now) && queue < DEEP_QUEUE_US;
         if queue > bound && !excused {
+            self.calm_since = None;
             self.decrease(now, queue);
         } else if queue < SHALLOW_QUEUE_US {
             self.judge_loss(now);
@@ -186,6 +199,7 @@ impl Estimator {
         let delivered = || self.delivery.bps(1_000_000).unwrap_or(0.0);
         match self.judge.judge(now, self.rate_bps, delivered) {
             Some(Verdict::Try { rate_bps }) => {
+                self.calm_since = None;
                 self.rate_bps = rate_bps;
                 self.prober.hold(now);
             }
@@ -218,6 +232,7 @@ impl Estimator {
                 self.last_decrease = None;
             }
             Some(Finding::Limit(bps)) => {
+                self.calm_since = None;
                 // What arrives all the time is carried, whatever one probe says.
                 let known = bps.max(self.delivery.bps(1_000_000).unwrap_or(0.0));
                 self.rate_bps = self.rate_bps.min(known).max(bps * MARGIN);
@@ -257,6 +272,15 @@ impl Estimator {
     /// When to ask for [`Estimator::padding`].
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         self.prober.poll_timeout(now, self.needed_bps > self.rate_bps * 1.02)
+    }
+
+    /// The speed at which bursts arrive, in bits a second, on a path that is calm: reports come, and have told of no
+    /// queue, no limit and hardly any loss for a while.
+    pub fn calm_burst_bps(&self, now: Instant) -> Option<u64> {
+        let since = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
+        let reported = since(self.last_report).is_some_and(|age| age < REPORTS_STOPPED);
+        let calm = since(self.calm_since).is_some_and(|age| age >= CALM_AFTER) && self.last_loss < CALM_LOSS;
+        self.bursts.bps().filter(|_| reported && calm).map(|bps| bps as u64)
     }
 
     /// Part of the packets lost lately, 0.0..=1.0.

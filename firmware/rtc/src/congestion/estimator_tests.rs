@@ -1,4 +1,5 @@
 //! The estimator on simulated paths, in virtual time.
+#![allow(clippy::unwrap_used)]
 
 use super::*;
 
@@ -66,7 +67,7 @@ impl Sender {
     /// Runs for so long; the estimate at the end.
     fn run(&mut self, seconds: f64, path: Path, offered_bps: u64) -> u64 {
         self.deepest = 0.0;
-        for ms in 0..(seconds * 1000.0) as u64 {
+        for _ in 0..(seconds * 1000.0).round() as u64 {
             self.now += Duration::from_millis(1);
             self.budget += self.estimator.estimate_bps(self.now).min(offered_bps) as f64 / 8000.0;
             while self.budget >= 1200.0 {
@@ -78,7 +79,7 @@ impl Sender {
                 self.send(path, 1200);
                 padding = padding.saturating_sub(1200);
             }
-            if ms % 80 == 79 {
+            if (self.now - self.start).as_millis() % 80 == 79 {
                 let report = std::mem::take(&mut self.report);
                 // What is still in the queue is not reported yet.
                 let t = (self.now - self.start).as_secs_f64() * 1e6;
@@ -177,6 +178,31 @@ fn a_route_that_became_longer_is_no_congestion_for_ever() {
         }
     }
     assert!(sender.estimator.estimate_bps(sender.now) >= 1_200_000);
+}
+
+#[test]
+fn a_calm_path_tells_how_fast_bursts_pass() {
+    // 30 pictures of eight packets a second: 2.3 Mbit/s.
+    let pictures = |sender: &mut Sender, seconds: f64, path: Path| {
+        for _ in 0..(seconds * 30.0) as u32 {
+            (0..8).for_each(|_| sender.send(path, 1200));
+            // What a run offers beside them is next to nothing.
+            sender.run(0.033, path, 1);
+        }
+        sender.estimator.calm_burst_bps(sender.now)
+    };
+    let mut sender = Sender::new(4_000_000);
+    sender.estimator.set_needed(2_400_000);
+    let wide = Path { capacity_bps: 30e6, ..Path::wide() };
+    assert_eq!(pictures(&mut sender, 1.5, wide), None, "too early to say");
+    let speed = pictures(&mut sender, 4.0, wide).unwrap();
+    assert!((25_000_000..35_000_000).contains(&speed), "{speed}");
+    let narrow = Path { capacity_bps: 1e6, ..wide };
+    assert_eq!(pictures(&mut sender, 1.5, narrow), None, "a queue stands");
+    assert_eq!(pictures(&mut sender, 1.5, wide), None, "it was narrow just now");
+    // Reports stop.
+    pictures(&mut sender, 6.0, wide).unwrap();
+    assert_eq!(sender.estimator.calm_burst_bps(sender.now + Duration::from_secs(2)), None);
 }
 
 #[test]

@@ -9,8 +9,11 @@
 //! - **Growth** comes with use, and with probes ([`Estimator::padding`]): short bursts at a higher rate that show
 //!   whether the path carries more than is sent now.
 //!
+//! It also tells how fast bursts arrive ([`Estimator::calm_burst_bps`]): where that is fast, nothing has to be spread.
+//!
 //! [`Pacer`] orders what leaves. Time is an argument everywhere.
 
+mod burst;
 mod delay;
 mod delivery;
 mod estimator;
