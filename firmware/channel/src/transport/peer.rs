@@ -26,6 +26,9 @@ const MAX_TRANSMITS: usize = 8192;
 /// How many events may wait for [`Peer::poll_event`].
 const MAX_EVENTS: usize = 8192;
 
+/// How many datagrams of a handshake may wait for the description that tells whom to expect: a ClientHello and more.
+const MAX_EARLY_HANDSHAKE: usize = 8;
+
 /// How long a connection may be silent.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
@@ -83,6 +86,8 @@ pub struct Peer {
     negotiation: Negotiation,
     ice: IceLite,
     dtls: Option<Dtls>,
+    /// What came of the handshake before the remote's description: that takes another way, and may be slower.
+    early_handshake: Vec<BytesMut>,
     data: Option<DataChannels>,
     opens_data: bool,
     /// What waits for the reliable channel, where one is expected.
@@ -110,6 +115,7 @@ impl Peer {
             negotiation: Negotiation::new(rng.random()),
             ice: IceLite::new(credentials),
             dtls: None,
+            early_handshake: Vec::new(),
             data: None,
             opens_data: false,
             early_data: None,
@@ -288,8 +294,12 @@ impl Peer {
             Some(20..=63) => {
                 self.ice.select_if_none(from);
                 let mut out = Vec::new();
-                if let Some(dtls) = &mut self.dtls {
-                    dtls.handle(now, datagram, &mut out);
+                match &mut self.dtls {
+                    Some(dtls) => dtls.handle(now, datagram, &mut out),
+                    None if self.early_handshake.len() < MAX_EARLY_HANDSHAKE => {
+                        self.early_handshake.push(datagram);
+                    }
+                    None => {}
                 }
                 self.after_dtls(now, out);
             }
@@ -424,11 +434,20 @@ impl Peer {
 
     /// Follows what the two ends agreed on.
     fn negotiated(&mut self) {
+        let mut out = Vec::new();
         if let (None, Some(role)) = (&self.dtls, self.negotiation.role()) {
             let fingerprints = self.negotiation.fingerprints().to_vec();
             let patience = self.config.timeouts.connect;
             match Dtls::new(&self.config.certificate, fingerprints, role, patience) {
-                Ok(dtls) => self.dtls = Some(dtls),
+                Ok(mut dtls) => {
+                    if self.ice.selected().is_some() {
+                        dtls.path_is_up(self.now);
+                    }
+                    for datagram in std::mem::take(&mut self.early_handshake) {
+                        dtls.handle(self.now, datagram, &mut out);
+                    }
+                    self.dtls = Some(dtls);
+                }
                 Err(error) => log::error!(error:% = error; "cannot make a DTLS association"),
             }
         }
@@ -445,6 +464,7 @@ impl Peer {
         }
         self.receiver.rebuild(&self.negotiation.sections);
         self.sender.rebuild(&self.negotiation.sections, self.negotiation.mixed());
+        self.after_dtls(self.now, out);
     }
 
     fn handle_stun(&mut self, now: Instant, from: RemoteAddress, datagram: &[u8]) {

@@ -135,6 +135,35 @@ fn a_certificate_that_the_sdp_does_not_name_is_refused() {
     assert!(!network.service.is_connected());
 }
 
+/// A service that offered and a client whose answer is on its way, slower than its first datagrams.
+fn answer_is_late(our_setup: &str) -> (Network, String) {
+    let mut network = Network::new();
+    network.service.add_sender(spec(MediaKind::Audio, "a", 1));
+    let offer = network.service.create_offer().replace("a=setup:actpass", our_setup);
+    let offer = str0m::change::SdpOffer::from_sdp_string(&offer).unwrap();
+    let answer = network.client.sdp_api().accept_offer(offer).unwrap().to_sdp_string();
+    network.run(Duration::from_millis(50));
+    (network, answer)
+}
+
+#[test]
+fn a_handshake_that_overtakes_the_answer_is_not_lost() {
+    let (mut network, answer) = answer_is_late("a=setup:passive");
+    assert!(network.seen.iter().any(|datagram| datagram[0] == 22), "there is a ClientHello");
+    network.service.handle_answer(&answer).unwrap();
+    // A second and more, were the client to repeat it.
+    let up = |n: &mut Network| n.service.is_connected() && n.client.is_connected();
+    assert!(network.run_until(Duration::from_millis(200), up));
+}
+
+#[test]
+fn a_check_that_overtakes_the_answer_opens_the_handshake_where_that_is_ours_to_do() {
+    let (mut network, answer) = answer_is_late("a=setup:active");
+    network.service.handle_answer(&answer).unwrap();
+    let up = |n: &mut Network| n.service.is_connected() && n.client.is_connected();
+    assert!(network.run_until(Duration::from_millis(200), up));
+}
+
 #[test]
 fn descriptions_that_cannot_be_used_are_refused_and_change_nothing() {
     let mut network = connected();
