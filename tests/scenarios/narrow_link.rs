@@ -101,6 +101,35 @@ fn shrinks_and_grows_back(more: &[&str]) {
     assert!(gap < 0.5, "the other's picture froze for {gap:.2} s at {when:.2} s");
 }
 
+/// aiortc sends no transport-wide feedback; it estimates for itself and says what may be sent (REMB).
+#[test]
+fn a_viewer_that_estimates_by_itself_gets_what_its_link_carries() {
+    let network = Network::new().unwrap();
+    network.limit(500, 300).unwrap();
+    let lab = Lab::on(&network, "").unwrap();
+    let _room = lab.joined_room("room").unwrap();
+    let url = format!("{}/whep/{CHANNEL}?user=room&source=camera", lab.service.url_at(Some(&network.here)));
+    let token = lab.service.token(CHANNEL, "viewer", None).unwrap();
+    let arguments = ["--url", &url, "--token", &token, "--watch"];
+    let mut viewer = Python::start_on(Some(&network), &lab.dir(), "whip.py", &arguments).unwrap();
+    let shows = |viewer: &mut Python, wanted: &dyn Fn(u64) -> bool, patience: f64| {
+        let began = Instant::now();
+        let mut pictures = 0;
+        // Ten in a row, so that one on its way does not count.
+        viewer
+            .next(Duration::from_secs_f64(patience), |line| {
+                let width = (line["event"] == "frame").then(|| line["width"].as_u64()).flatten()?;
+                pictures = if wanted(width) { pictures + 1 } else { 0 };
+                (pictures >= 10).then_some(())
+            })
+            .unwrap();
+        began.elapsed().as_secs_f64()
+    };
+    println!("smaller after {:.1} s", shows(&mut viewer, &|width| width < 1280, 30.0));
+    network.limit(5_000, 300).unwrap();
+    println!("large after {:.1} s", shows(&mut viewer, &|width| width == 1280, 60.0));
+}
+
 #[test]
 fn with_one_connection() {
     shrinks_and_grows_back(&[]);

@@ -126,8 +126,9 @@ impl PeerSlot {
     /// Sends a packet of media now. `false` when it could not be.
     fn send(&mut self, now: Instant, out: OutgoingRtp<'_>) -> bool {
         let Some(sent) = self.peer.send_rtp(now, out) else { return false };
-        if let Some(number) = sent.transport_seq {
-            self.link.estimator.sent(number, sent.bytes, now);
+        match sent.transport_seq {
+            Some(number) => self.link.estimator.sent(number, sent.bytes, now),
+            None => self.link.estimator.sent_unnumbered(sent.bytes),
         }
         true
     }

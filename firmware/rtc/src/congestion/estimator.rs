@@ -6,6 +6,7 @@ use super::{
     burst::BurstMeter,
     delay::QueueMeter,
     delivery::DeliveryMeter,
+    filler::Filler,
     loss::{LossJudge, Verdict},
     probe::{Finding, Prober},
     sent::{Fate, Sent, SentLog},
@@ -64,6 +65,7 @@ pub struct Estimator {
     bursts: BurstMeter,
     judge: LossJudge,
     prober: Prober,
+    filler: Filler,
     last_decrease: Option<Instant>,
     /// Decreases since the queue was last shallow, and the queue at the first of them.
     decreases: (u32, i64),
@@ -90,6 +92,7 @@ impl Estimator {
             bursts: BurstMeter::default(),
             judge: LossJudge::new(),
             prober: Prober::new(now),
+            filler: Filler::new(now),
             last_decrease: None,
             decreases: (0, 0),
             last_report: None,
@@ -113,6 +116,11 @@ impl Estimator {
         let (at_us, bytes) = (self.micros(now), bytes as u32);
         let probe = self.prober.note_sent(now, at_us, bytes);
         self.log.push(number, Sent { at_us, bytes, probe, fate: Fate::Pending });
+    }
+
+    /// The same of a packet without such a number.
+    pub fn sent_unnumbered(&mut self, bytes: usize) {
+        self.filler.sent(bytes);
     }
 
     /// A report came: of each number whether, and at which microsecond of the other end's clock, it arrived.
@@ -250,6 +258,8 @@ impl Estimator {
     pub fn estimate_bps(&self, now: Instant) -> u64 {
         let own = self.rate_bps as u64;
         match self.limit {
+            // The other end measures, and nobody else.
+            Some((_, limit)) if self.last_report.is_none() => limit,
             Some((at, limit)) if now.saturating_duration_since(at) < LIMIT_AGE => own.min(limit),
             _ => own,
         }
@@ -258,6 +268,10 @@ impl Estimator {
     /// Bytes of padding to send now: a probe runs, and what is sent anyway does not fill it. Ask again at
     /// [`Estimator::poll_timeout`].
     pub fn padding(&mut self, now: Instant) -> usize {
+        if let Some(limit_bps) = self.limit_to_fill() {
+            return self.filler.padding(now, limit_bps);
+        }
+        self.filler.stop();
         // Without reports nothing would be learnt from it; and a queue says that nothing more fits.
         let blind = self.last_report.is_none_or(|at| now.saturating_duration_since(at) > REPORTS_STOPPED);
         let unfit = blind || self.judge.on_trial() || self.queue.standing_us() > SHALLOW_QUEUE_US;
@@ -271,7 +285,16 @@ impl Estimator {
 
     /// When to ask for [`Estimator::padding`].
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        if self.limit_to_fill().is_some() {
+            return Some(self.filler.poll_timeout(now));
+        }
         self.prober.poll_timeout(now, self.needed_bps > self.rate_bps * 1.02)
+    }
+
+    /// The other end's limit, where it alone measures and more could be used.
+    fn limit_to_fill(&self) -> Option<f64> {
+        let limit = self.limit.filter(|_| self.last_report.is_none()).map(|(_, bps)| bps as f64);
+        limit.filter(|limit| self.needed_bps > limit * 1.02)
     }
 
     /// The speed at which bursts arrive, in bits a second, on a path that is calm: reports come, and have told of no

@@ -223,7 +223,53 @@ fn the_floor_holds_and_the_other_ends_limit_counts_while_it_is_fresh() {
     let mut e = Estimator::new(now, Options { start_bps: 4_000_000 });
     e.limited(1, now);
     assert_eq!(e.estimate_bps(now), FLOOR_BPS);
-    assert!(e.estimate_bps(now + Duration::from_secs(6)) > FLOOR_BPS);
+    let later = now + Duration::from_secs(6);
+    assert_eq!(e.estimate_bps(later), FLOOR_BPS, "it alone measures");
+    e.sent(1, 1200, now);
+    e.reported([(1, Some(0))], now);
+    assert!(e.estimate_bps(later) > FLOOR_BPS);
+}
+
+/// A receiver that measures for itself: it allows half as much again as what arrives, and never more than the path
+/// carries.
+fn with_a_measuring_receiver(e: &mut Estimator, from: Instant, seconds: f64, capacity: f64, used: f64) -> u64 {
+    let (mut arrived, mut budget) = (0.0, 0.0);
+    for ms in 1..=(seconds * 1000.0) as u64 {
+        let now = from + Duration::from_millis(ms);
+        budget += used.min(e.estimate_bps(now) as f64) / 8000.0;
+        let mut bytes = 0.0;
+        while budget >= 1200.0 {
+            (budget, bytes) = (budget - 1200.0, bytes + 1200.0);
+            e.sent_unnumbered(1200);
+        }
+        if e.poll_timeout(now).is_some_and(|at| at <= now + Duration::from_millis(10)) {
+            let padding = e.padding(now);
+            e.sent_unnumbered(padding);
+            bytes += padding as f64;
+        }
+        arrived += bytes;
+        if ms % 500 == 0 {
+            e.limited((arrived * 16.0 * 1.5).min(capacity) as u64, now);
+            arrived = 0.0;
+        }
+    }
+    e.estimate_bps(from + Duration::from_secs_f64(seconds))
+}
+
+#[test]
+fn a_receiver_that_estimates_by_itself_is_filled_up_to_its_limit() {
+    let now = Instant::now();
+    let mut e = Estimator::new(now, Options { start_bps: 4_000_000 });
+    e.set_needed(2_000_000);
+    // The low layer is all that fits, and then it is all that is used.
+    let narrow = with_a_measuring_receiver(&mut e, now, 10.0, 400e3, 1.7e6);
+    assert!(narrow <= 400_000, "{narrow}");
+    let later = now + Duration::from_secs(10);
+    let wide = with_a_measuring_receiver(&mut e, later, 12.0, 20e6, 150e3);
+    assert!(wide >= 2_000_000, "{wide}");
+    // What it allows is what is needed: nothing is filled up any more.
+    let much_later = later + Duration::from_secs(12);
+    assert_eq!(e.padding(much_later), 0);
 }
 
 mod properties {

@@ -9,6 +9,9 @@
 //! - **Growth** comes with use, and with probes ([`Estimator::padding`]): short bursts at a higher rate that show
 //!   whether the path carries more than is sent now.
 //!
+//! Where the other end sends no such feedback but estimates by itself (REMB), its figure counts, and what is sent is
+//! filled up to it from time to time.
+//!
 //! It also tells how fast bursts arrive ([`Estimator::calm_burst_bps`]): where that is fast, nothing has to be spread.
 //!
 //! [`Pacer`] orders what leaves. Time is an argument everywhere.
@@ -17,6 +20,7 @@ mod burst;
 mod delay;
 mod delivery;
 mod estimator;
+mod filler;
 mod loss;
 mod pacer;
 mod probe;
