@@ -50,7 +50,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Figures> {
     };
     let wanted = |load: &&Load| options.load.as_deref().is_none_or(|name| name == load.name);
     let loads: Vec<&Load> = LOADS.iter().filter(wanted).collect();
-    anyhow::ensure!(!loads.is_empty(), "there is no such load; there are {}", LOADS.map(|l| l.name).join(", "));
+    anyhow::ensure!(
+        !loads.is_empty(),
+        "there is no such load; there are {}",
+        LOADS.map(|l| l.name).join(", ")
+    );
     let mut figures = Figures::default();
     for load in loads {
         let (mut ours, mut peers) = (Vec::new(), Vec::new());

@@ -8,9 +8,8 @@ use rostrum_tests::{
     lab::{CHANNEL, PATIENCE},
 };
 
-/// How long the picture may stand still. The aim is a second, which holds in virtual time (`firmware/channel/tests/meeting`);
-/// here a lost key frame has made it 1.04 s once in many runs.
-const FREEZE_S: f64 = 1.5;
+/// How long the picture may stand still.
+const FREEZE_S: f64 = 1.0;
 
 /// A picture as the subscriber saw it.
 #[derive(Clone, Copy, Debug)]

@@ -157,10 +157,7 @@ impl Connection {
 }
 
 /// Reads a datagram: its length, where it comes from, and when the system took it from the network.
-fn receive(
-    socket: &StdUdpSocket,
-    buffer: &mut [u8],
-) -> Result<(usize, SocketAddr, Instant), Errno> {
+fn receive(socket: &StdUdpSocket, buffer: &mut [u8]) -> Result<(usize, SocketAddr, Instant), Errno> {
     let mut room = cmsg_space!(TimeSpec);
     let mut pieces = [IoSliceMut::new(buffer)];
     let message =

@@ -86,7 +86,7 @@ impl Link {
         let bursts_pass =
             self.estimator.calm_burst_bps(now).is_some_and(|bps| bps >= spent_bps * BURSTS_PASS_ABOVE);
         let pace_below_bps = if bursts_pass { 0 } else { spent_bps * PACE_BELOW };
-        self.pacer.set_rates(self.estimator.estimate_bps(now), pace_below_bps);
+        self.pacer.set_rates(self.estimator.estimate_bps(now), pace_below_bps, self.estimator.queue());
     }
 
     /// More is sent than the link carries.

@@ -1,6 +1,5 @@
 //! Nobody gets more than its link carries, the seats of one subscriber share it by size, and others notice nothing.
 
-
 use std::time::Duration;
 
 use livekit_protocol::StreamState;
@@ -38,7 +37,7 @@ fn shrinks_and_grows_back(later: f64) {
     world.run(15.0 + later);
     let frames = world.client(narrow).frames_of(0, shrunk);
     let gap = longest_gap(&frames);
-    assert!(gap < 1.0, "a freeze of {gap} s, {later} s");
+    assert!(gap < 0.75, "a freeze of {gap} s, {later} s");
     let late = frames.iter().filter(|frame| frame.at > shrunk + Duration::from_secs(5));
     let delay = late.map(|frame| frame.delay).max().unwrap();
     assert!(delay < Duration::from_millis(450), "pictures are {delay:?} old");

@@ -27,6 +27,8 @@ const DECREASE_EVERY: Duration = Duration::from_millis(250);
 const IDLE_DECREASES: u32 = 4;
 /// Part of what was delivered that is sent after congestion, so that the queue drains.
 const DRAIN: f64 = 0.85;
+/// What is left of the rate at least after one decrease. A link that shrank to a sixth is found in two.
+const STEEPEST: f64 = 0.25;
 /// Part of what a probe found to be the most that is used.
 const MARGIN: f64 = 0.92;
 /// Growth in a second: fast until the first trouble, careful for a while after it.
@@ -199,8 +201,8 @@ impl Estimator {
         }
         self.decreases = (count + 1, if count == 0 { queue } else { first });
         let delivered = self.delivery.bps(200_000).unwrap_or(self.rate_bps);
-        // Never by more than half at once: one report may be wrong.
-        self.rate_bps = (delivered * DRAIN).min(self.rate_bps).max(self.rate_bps * 0.5);
+        // One report may be wrong.
+        self.rate_bps = (delivered * DRAIN).min(self.rate_bps).max(self.rate_bps * STEEPEST);
     }
 
     fn judge_loss(&mut self, now: Instant) {

@@ -232,7 +232,13 @@ fn the_floor_holds_and_the_other_ends_limit_counts_while_it_is_fresh() {
 
 /// A receiver that measures for itself: it allows half as much again as what arrives, and never more than the path
 /// carries.
-fn with_a_measuring_receiver(e: &mut Estimator, from: Instant, seconds: f64, capacity: f64, used: f64) -> u64 {
+fn with_a_measuring_receiver(
+    e: &mut Estimator,
+    from: Instant,
+    seconds: f64,
+    capacity: f64,
+    used: f64,
+) -> u64 {
     let (mut arrived, mut budget) = (0.0, 0.0);
     for ms in 1..=(seconds * 1000.0) as u64 {
         let now = from + Duration::from_millis(ms);

@@ -8,6 +8,8 @@ use std::{
 
 /// How much faster than the estimate a narrow path is filled, so that frames do not queue here.
 const HEADROOM: f64 = 2.0;
+/// Behind a queue on the way that is deeper than this there is none: what is added too fast is lost at its end.
+const DEEP_QUEUE: Duration = Duration::from_millis(100);
 /// What a narrow path takes at once.
 const BURST: Duration = Duration::from_millis(10);
 /// A frame older than this is dropped, with its layer's frames until the next key frame.
@@ -44,10 +46,11 @@ impl<T> Pacer<T> {
         }
     }
 
-    /// Sets the estimate and what the encoders make, both in bits a second.
-    pub fn set_rates(&mut self, estimate_bps: u64, needed_bps: u64) {
+    /// Sets the estimate and what the encoders make, both in bits a second, and the queue that stands on the way.
+    pub fn set_rates(&mut self, estimate_bps: u64, needed_bps: u64, queue: Duration) {
         self.repair_rate = estimate_bps as f64 * REPAIR_SHARE;
-        self.rate = (estimate_bps < needed_bps).then_some(estimate_bps as f64 * HEADROOM);
+        let headroom = if queue > DEEP_QUEUE { 1.0 } else { HEADROOM };
+        self.rate = (estimate_bps < needed_bps).then_some(estimate_bps as f64 * headroom);
     }
 
     /// Whether a packet of `size` bytes may leave at once: nothing waits, and the path takes it. Else
@@ -129,29 +132,36 @@ mod tests {
     fn a_wide_path_takes_a_key_frame_at_once() {
         let now = Instant::now();
         let mut p = Pacer::new(now);
-        p.set_rates(5_000_000, 3_000_000);
+        p.set_rates(5_000_000, 3_000_000, Duration::ZERO);
         for i in 0..100 {
             p.push(1200, i, now);
         }
         assert_eq!(std::iter::from_fn(|| p.poll(now)).count(), 100);
     }
 
-    #[test]
-    fn a_narrow_path_is_filled_at_twice_the_estimate() {
+    /// Packets of 10 kbit that leave within 100 ms at an estimate of 1 Mbit/s.
+    fn left_in_100_ms(queue: Duration) -> usize {
         let now = Instant::now();
         let mut p = Pacer::new(now);
-        p.set_rates(1_000_000, 3_000_000);
+        p.set_rates(1_000_000, 3_000_000, queue);
         for i in 0..100 {
             p.push(1250, i, now);
         }
-        let mut left = 0;
-        for ms in 0..100 {
+        let left = (0..100).map(|ms| {
             let at = now + Duration::from_millis(ms);
-            left += std::iter::from_fn(|| p.poll(at)).count();
-        }
-        // 2 Mbit/s for 100 ms is 20 packets of 10 kbit.
-        assert!((18..=24).contains(&left), "{left}");
+            std::iter::from_fn(|| p.poll(at)).count()
+        });
+        let left = left.sum();
         assert!(p.poll_timeout().is_some());
+        left
+    }
+
+    #[test]
+    fn a_narrow_path_is_filled_at_twice_the_estimate_and_behind_a_queue_at_the_estimate() {
+        let left = left_in_100_ms(Duration::ZERO);
+        assert!((18..=24).contains(&left), "{left}");
+        let left = left_in_100_ms(Duration::from_millis(200));
+        assert!((9..=12).contains(&left), "{left}");
     }
 
     #[test]
@@ -167,7 +177,7 @@ mod tests {
     fn repair_has_a_budget() {
         let now = Instant::now();
         let mut p: Pacer<()> = Pacer::new(now);
-        p.set_rates(1_000_000, 500_000);
+        p.set_rates(1_000_000, 500_000, Duration::ZERO);
         let sent = (0..1000).filter(|_| p.may_repair(1200, now)).count();
         assert!(sent <= 42, "{sent}");
         assert!(p.may_repair(1200, now + Duration::from_millis(100)));

@@ -425,7 +425,7 @@ impl Publisher {
     fn rates_changed(&mut self, now: Instant) {
         let needed = self.video.as_ref().map_or(0, Video::needed_bps) + AUDIO_BPS;
         self.estimator.set_needed(needed);
-        self.pacer.set_rates(self.estimator.estimate_bps(now), needed);
+        self.pacer.set_rates(self.estimator.estimate_bps(now), needed, self.estimator.queue());
     }
 
     /// When [`Publisher::handle_timeout`] has something to do.
