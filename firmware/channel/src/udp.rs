@@ -3,14 +3,14 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
 use foldhash::fast::RandomState;
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use tokio::io::Interest;
-use tokio::net::UdpSocket;
+use tokio::io::unix::AsyncFd;
 
 /// The longest datagram that is read: more than any path carries (RFC 8831 §5 and WebRTC's 1200).
 const MAX_DATAGRAM: usize = 2048;
@@ -23,7 +23,8 @@ const MAX_BATCH_BYTES: usize = 65_000;
 
 /// A socket for media.
 pub(crate) struct MediaSocket {
-    socket: UdpSocket,
+    /// Watched for what comes only: every datagram that left would wake us otherwise, to say that there is room again.
+    socket: AsyncFd<UdpSocket>,
     state: UdpSocketState,
     /// Room for one batch of reads.
     buffer: Vec<u8>,
@@ -60,12 +61,15 @@ struct Queue {
 
 impl MediaSocket {
     /// Takes over a socket that does not block.
-    pub(crate) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
+    pub(crate) fn new(socket: UdpSocket) -> io::Result<Self> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         // Datagrams that the system put together are read as one.
         let piece = MAX_DATAGRAM.max(if state.gro_segments() > 1 { 65_536 } else { 0 });
+        // Deprecated for types that could give another descriptor each time they are asked; this one has one.
+        #[allow(deprecated)]
+        let socket = AsyncFd::with_interest(socket, Interest::READABLE)?;
         Ok(Self {
-            socket: UdpSocket::from_std(socket)?,
+            socket,
             buffer: vec![0; piece * BATCH_SIZE],
             piece,
             state,
@@ -79,7 +83,8 @@ impl MediaSocket {
 
     /// Waits until there is something to read.
     pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.socket.readable().await
+        self.socket.readable().await?.retain_ready();
+        Ok(())
     }
 
     /// Reads one batch behind what is in `into` already.
@@ -89,8 +94,8 @@ impl MediaSocket {
             std::array::from_fn(|_| pieces.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
         let mut metas = [RecvMeta::default(); BATCH_SIZE];
         let mut messages = 0;
-        let read = self.socket.try_io(Interest::READABLE, || {
-            messages = self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut metas)?;
+        let read = self.socket.try_io(Interest::READABLE, |socket| {
+            messages = self.state.recv(UdpSockRef::from(socket), &mut slices, &mut metas)?;
             Ok(())
         });
         let clocks = (Instant::now(), SystemTime::now());
@@ -180,7 +185,7 @@ impl MediaSocket {
     fn transmit(&self, to: SocketAddr, contents: &[u8], segment_size: Option<usize>) -> io::Result<()> {
         let transmit = Transmit { destination: to, ecn: None, contents, segment_size, src_ip: None };
         // A full socket says so by itself: nobody waits for it to become writable.
-        self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
+        self.state.try_send(UdpSockRef::from(self.socket.get_ref()), &transmit)
     }
 
     /// How many datagrams the socket did not take.
@@ -238,7 +243,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_datagram_that_is_read_late_still_says_when_it_came() {
-        let open = || std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let open = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (sender, socket) = (open(), open());
         socket.set_nonblocking(true).unwrap();
         let (to, mut receiver) = (socket.local_addr().unwrap(), MediaSocket::new(socket).unwrap());
@@ -270,7 +275,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_pushed_arrives_whole_and_in_order() {
         let open = || {
-            let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
             socket.set_nonblocking(true).unwrap();
             socket
         };
