@@ -110,7 +110,7 @@ fn a_viewer_that_estimates_by_itself_gets_what_its_link_carries() {
     let url = format!("{}/whep/{CHANNEL}?user=room&source=camera", lab.service.url_at(Some(&network.here)));
     let token = lab.service.token(CHANNEL, "viewer", None).unwrap();
     let arguments = ["--url", &url, "--token", &token, "--watch"];
-    let mut viewer = Python::start_on(Some(&network), &lab.dir(), "whip.py", &arguments).unwrap();
+    let mut viewer = Python::start_on(Some(&network), lab.dir(), "whip.py", &arguments).unwrap();
     let shows = |viewer: &mut Python, wanted: &dyn Fn(u64) -> bool, patience: f64| {
         let began = Instant::now();
         let mut pictures = 0;

@@ -66,7 +66,7 @@ impl Sealer {
         ssrc: u32,
         seq: u16,
         header_len: usize,
-        packet: &mut Vec<u8>,
+        packet: &mut [u8],
     ) -> Option<BytesMut> {
         let latest = self.indices.get(&ssrc).copied();
         let index = index_of(latest, seq).filter(|index| *index <= MAX_INDEX)?;
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn a_packet_shorter_than_its_header_is_refused() {
         let mut sealer = sealer(ProtectionProfile::AeadAes128Gcm).unwrap();
-        assert!(sealer.seal(1, 1, HEADER_LEN, &mut vec![0; 5]).is_none());
+        assert!(sealer.seal(1, 1, HEADER_LEN, &mut [0; 5]).is_none());
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl Srtp {
         ssrc: u32,
         seq: u16,
         header_len: usize,
-        packet: &mut Vec<u8>,
+        packet: &mut [u8],
     ) -> Option<BytesMut> {
         if let Some(sealer) = &mut self.sealer {
             return sealer.seal(ssrc, seq, header_len, packet);
