@@ -124,9 +124,9 @@ fn a_viewer_that_estimates_by_itself_gets_what_its_link_carries() {
             .unwrap();
         began.elapsed().as_secs_f64()
     };
-    println!("smaller after {:.1} s", shows(&mut viewer, &|width| width < 1280, 30.0));
+    println!("smaller after {:.1} s", shows(&mut viewer, &|width| width < 1280, 60.0));
     network.limit(5_000, 300).unwrap();
-    println!("large after {:.1} s", shows(&mut viewer, &|width| width == 1280, 60.0));
+    println!("large after {:.1} s", shows(&mut viewer, &|width| width == 1280, 90.0));
 }
 
 #[test]
