@@ -29,7 +29,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
     /// How often the two servers take turns: figures are medians of the rounds.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Only this load: 4x12, 16x16 or 1x15.
     #[arg(long)]

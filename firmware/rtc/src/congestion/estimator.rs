@@ -109,6 +109,11 @@ impl Estimator {
         self.needed_bps = bps.max(FLOOR_BPS) as f64;
     }
 
+    /// More than this is never estimated, whatever the other end says.
+    fn ceiling_bps(&self) -> f64 {
+        (self.needed_bps * 1.5).max(self.start_bps)
+    }
+
     fn micros(&self, at: Instant) -> i64 {
         i64::try_from(at.saturating_duration_since(self.epoch).as_micros()).unwrap_or(i64::MAX)
     }
@@ -183,8 +188,7 @@ impl Estimator {
             self.judge_loss(now);
             self.grow(now, elapsed);
         }
-        let ceiling = (self.needed_bps * 1.5).max(self.start_bps);
-        self.rate_bps = self.rate_bps.clamp(FLOOR_BPS as f64, ceiling);
+        self.rate_bps = self.rate_bps.clamp(FLOOR_BPS as f64, self.ceiling_bps());
     }
 
     fn decrease(&mut self, now: Instant, queue: i64) {
@@ -220,8 +224,7 @@ impl Estimator {
     }
 
     fn grow(&mut self, now: Instant, elapsed: f64) {
-        let ceiling = (self.needed_bps * 1.5).max(self.start_bps);
-        if self.judge.on_trial() || self.rate_bps >= ceiling {
+        if self.judge.on_trial() || self.rate_bps >= self.ceiling_bps() {
             return;
         }
         let used = self.use_of_it.bps(1_000_000).unwrap_or(0.0);
@@ -261,7 +264,7 @@ impl Estimator {
         let own = self.rate_bps as u64;
         match self.limit {
             // The other end measures, and nobody else.
-            Some((_, limit)) if self.last_report.is_none() => limit,
+            Some((_, limit)) if self.last_report.is_none() => limit.min(self.ceiling_bps() as u64),
             Some((at, limit)) if now.saturating_duration_since(at) < LIMIT_AGE => own.min(limit),
             _ => own,
         }

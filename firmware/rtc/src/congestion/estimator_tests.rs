@@ -273,6 +273,8 @@ fn a_receiver_that_estimates_by_itself_is_filled_up_to_its_limit() {
     let later = now + Duration::from_secs(10);
     let wide = with_a_measuring_receiver(&mut e, later, 12.0, 20e6, 150e3);
     assert!(wide >= 2_000_000, "{wide}");
+    e.limited(u64::MAX, now);
+    assert_eq!(e.estimate_bps(now), 4_000_000, "no more than what could be used, or was assumed");
     // What it allows is what is needed: nothing is filled up any more.
     let much_later = later + Duration::from_secs(12);
     assert_eq!(e.padding(much_later), 0);
@@ -286,11 +288,17 @@ mod properties {
     proptest! {
         #[test]
         fn no_report_breaks_it(
+            limits in prop::collection::vec(any::<u64>(), 0..3),
             reports in prop::collection::vec((any::<u16>(), prop::option::of(any::<i32>()), 0u64..400), 1..400),
         ) {
             let mut now = Instant::now();
             let mut e = Estimator::new(now, Options { start_bps: 1_000_000 });
             e.set_needed(5_000_000);
+            for limit in limits {
+                e.limited(limit, now);
+                prop_assert!((FLOOR_BPS..=7_500_000).contains(&e.estimate_bps(now)));
+                prop_assert!(e.padding(now) < 1_000_000);
+            }
             for (number, arrival, later) in reports {
                 now += Duration::from_millis(later);
                 e.sent(number.wrapping_add(3), 1200, now);
