@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     Board, BoardError, OpenOptions, Profile, Section, gst_camera, gst_display, gst_encoder, gst_microphones,
-    gst_speaker, identity, led_class, virtual_board,
+    gst_speaker, identity, led_class, v4l2, virtual_board,
 };
 
 type Table<T> = &'static [(&'static str, Driver<T>)];
@@ -24,14 +24,15 @@ struct Driver<T> {
 }
 
 macro_rules! driver {
-    ($module:ident :: $open:ident, $options:ty) => {
-        Driver { check: |device| device.options::<$options>().map(drop), open: $module::$open }
+    ($open:path, $options:ty) => {
+        Driver { check: |device| device.options::<$options>().map(drop), open: $open }
     };
 }
 
 const CAMERAS: Table<Box<dyn Camera>> = &[
     ("virtual", driver!(virtual_board::camera, virtual_board::NoOptions)),
     ("gstreamer", driver!(gst_camera::open, gst_camera::Options)),
+    ("v4l2", driver!(v4l2::camera::open, v4l2::camera::Options)),
 ];
 const MICROPHONES: Table<Box<dyn MicrophoneArray>> = &[
     ("virtual", driver!(virtual_board::microphones, virtual_board::MicrophonesOptions)),

@@ -22,6 +22,7 @@ mod gst_speaker;
 mod identity;
 mod led_class;
 mod profile;
+mod v4l2;
 mod virtual_board;
 
 use std::{path::PathBuf, sync::Arc};

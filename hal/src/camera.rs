@@ -45,6 +45,24 @@ pub enum CameraControl {
     ExposureAuto,
     /// 1 when a cover or switch blinds the camera. Often read-only.
     Privacy,
+    /// Amplification of the picture, in the camera's own steps; set by the camera while it chooses the exposure.
+    Gain,
+    /// Colour temperature of the light that is white, in kelvin.
+    WhiteBalance,
+    /// 1 lets the camera choose the white balance.
+    WhiteBalanceAuto,
+    /// How much a talker in front of a window is brightened; 0 is off.
+    Backlight,
+    /// What the light flickers with: 0 nothing, 1 50 Hz, 2 60 Hz, 3 found by the camera.
+    PowerLine,
+    /// In the camera's own steps, as the four below it.
+    Brightness,
+    /// See `Brightness`.
+    Contrast,
+    /// See `Brightness`.
+    Saturation,
+    /// See `Brightness`.
+    Sharpness,
 }
 
 /// Range and present value of one control.

@@ -54,14 +54,34 @@ pub enum FrameData {
 }
 
 /// A buffer that devices share without a copy (`Documentation/driver-api/dma-buf.rst`).
-#[derive(Debug)]
+///
+/// Dropping it gives the buffer back to the device that filled it, which has only a few: who keeps a frame for long
+/// copies it.
 pub struct DmaBuf {
-    /// The buffer; closing the last reference gives it back to its driver.
-    pub fd: OwnedFd,
-    /// Bytes used.
+    /// The buffer, for another device to import.
+    pub fd: Arc<OwnedFd>,
+    /// Bytes used, from the start of the buffer.
     pub length: usize,
-    /// Of each plane: offset in bytes from the start, and bytes from one row to the next.
-    pub planes: Vec<(usize, usize)>,
+    /// Bytes that the whole buffer has.
+    pub capacity: usize,
+    /// Bytes from one row of the first plane to the next; 0 for compressed formats. The chroma planes of planar formats
+    /// follow the first without a gap, rows of `Yuv420`'s being half as long.
+    pub stride: usize,
+    /// Rows of the first plane, with those that the device padded it with; 0 for compressed formats.
+    pub rows: usize,
+    /// The same bytes for the processor, and what gives the buffer back when it is dropped.
+    pub memory: Box<dyn AsRef<[u8]> + Send + Sync>,
+}
+
+impl std::fmt::Debug for DmaBuf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DmaBuf")
+            .field("fd", &self.fd)
+            .field("length", &self.length)
+            .field("stride", &self.stride)
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
+    }
 }
 
 /// One picture.
@@ -80,11 +100,21 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The bytes, when they are in memory.
+    /// The bytes as the processor sees them, when they are laid out as [`PixelFormat`] says; `None` for a shared buffer
+    /// whose rows or planes are padded.
     pub fn bytes(&self) -> Option<&[u8]> {
         match &self.data {
             FrameData::Bytes(bytes) => Some(bytes),
-            FrameData::DmaBuf(_) => None,
+            FrameData::DmaBuf(shared) => {
+                let (width, height) = (self.size.width as usize, self.size.height as usize);
+                let packed = match self.format {
+                    PixelFormat::Yuv420 | PixelFormat::Nv12 => (width, height),
+                    PixelFormat::Yuyv => (width * 2, height),
+                    PixelFormat::Mjpeg | PixelFormat::H264 => (0, 0),
+                };
+                let all = (*shared.memory).as_ref();
+                (packed == (shared.stride, shared.rows)).then(|| all.get(..shared.length)).flatten()
+            }
         }
     }
 }

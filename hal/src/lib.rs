@@ -18,5 +18,5 @@ pub mod speaker;
 pub mod time;
 pub mod watchdog;
 
-pub use frame::{Frame, FrameData, FrameSize, PixelFormat};
+pub use frame::{DmaBuf, Frame, FrameData, FrameSize, PixelFormat};
 pub use time::Timestamp;

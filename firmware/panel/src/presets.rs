@@ -24,8 +24,8 @@ pub(crate) fn valid_name(name: &str) -> bool {
         && !name.chars().any(|c| c.is_control() || c == '/' || c == '\\')
 }
 
-/// What a preset keeps of `controls`: all that can be set, and of focus and exposure either the value or
-/// that the camera chooses it. Privacy is nobody's position.
+/// What a preset keeps of `controls`: all that can be set, and of focus, exposure and white balance either the
+/// value or that the camera chooses it. Privacy is nobody's position.
 pub(crate) fn to_keep(controls: &[ControlState]) -> Values {
     let value = |wanted| controls.iter().find(|c| c.control == wanted).map(|c| c.value);
     controls
@@ -34,7 +34,8 @@ pub(crate) fn to_keep(controls: &[ControlState]) -> Values {
         .filter(|c| match c.control {
             CameraControl::Privacy => false,
             CameraControl::Focus => value(CameraControl::FocusAuto) != Some(1),
-            CameraControl::Exposure => value(CameraControl::ExposureAuto) != Some(1),
+            CameraControl::Exposure | CameraControl::Gain => value(CameraControl::ExposureAuto) != Some(1),
+            CameraControl::WhiteBalance => value(CameraControl::WhiteBalanceAuto) != Some(1),
             _ => true,
         })
         .map(|c| (c.control, c.value))
@@ -43,7 +44,8 @@ pub(crate) fn to_keep(controls: &[ControlState]) -> Values {
 
 /// The order in which to set them: who chooses first, then what.
 pub(crate) fn in_order(values: &Values) -> Vec<(CameraControl, i64)> {
-    let automatic = |c: &CameraControl| matches!(c, CameraControl::FocusAuto | CameraControl::ExposureAuto);
+    use CameraControl::{ExposureAuto, FocusAuto, WhiteBalanceAuto};
+    let automatic = |c: &CameraControl| matches!(c, FocusAuto | ExposureAuto | WhiteBalanceAuto);
     let mut ordered: Vec<_> = values.iter().map(|(&control, &value)| (control, value)).collect();
     ordered.sort_by_key(|(control, _)| !automatic(control));
     ordered

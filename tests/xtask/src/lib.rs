@@ -7,6 +7,7 @@ pub mod livekit;
 pub mod paths;
 pub mod process;
 pub mod prove;
+pub mod rig;
 pub mod room;
 pub mod screenshots;
 pub mod setup;

@@ -1,7 +1,7 @@
 //! `cargo xtask`: one door to everything a developer, CI or a curious visitor runs.
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, demo, prove, screenshots, setup, test};
+use xtask::{bench, demo, prove, rig, screenshots, setup, test};
 
 /// Installs what is needed (saying what and why), then runs the demo, the tests or the benches.
 #[derive(Parser)]
@@ -21,6 +21,8 @@ enum Command {
     Bench(bench::Options),
     /// Proves what takes longer than a test may.
     Prove(prove::Options),
+    /// Boots a virtual machine with virtual hardware and runs the drivers' tests in it.
+    Rig(rig::Options),
     /// Makes the README's screenshots again from a running demo.
     Screenshots,
     /// Installs everything the other commands need, and nothing else.
@@ -33,6 +35,7 @@ fn main() -> anyhow::Result<()> {
         Command::Test(options) => test::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Prove(options) => prove::run(&options),
+        Command::Rig(options) => rig::run(&options),
         Command::Screenshots => screenshots::run(),
         Command::Setup => setup::everything(),
     }

@@ -13,6 +13,7 @@ use anyhow::{Context, bail};
 use crate::{
     go, paths,
     process::{run, say},
+    rig,
 };
 
 /// Debian packages with the reason for each.
@@ -20,6 +21,8 @@ const BUILD_PACKAGES: &[(&str, &str)] = &[
     ("build-essential", "C compiler for libopus and others"),
     ("cmake", "builds libopus"),
     ("pkg-config", "finds libraries"),
+    ("libclang-dev", "reads the kernel's headers for the camera's driver"),
+    ("libasound2-dev", "sound cards"),
     ("libgstreamer1.0-dev", "media pipelines"),
     ("libgstreamer-plugins-base1.0-dev", "media pipelines: video and app libraries"),
 ];
@@ -45,7 +48,8 @@ const TEST_PACKAGES: &[(&str, &str)] = &[
 /// # Errors
 /// When something cannot be installed; the message says how to do it by hand.
 pub fn to_build() -> anyhow::Result<()> {
-    apt(&[BUILD_PACKAGES, RUN_PACKAGES].concat())
+    apt(&[BUILD_PACKAGES, RUN_PACKAGES].concat())?;
+    rig::kernel_interface()
 }
 
 /// What the tests need beyond that.
@@ -54,6 +58,7 @@ pub fn to_build() -> anyhow::Result<()> {
 /// As [`to_build`].
 pub fn to_test() -> anyhow::Result<()> {
     apt(&[BUILD_PACKAGES, RUN_PACKAGES, TEST_PACKAGES].concat())?;
+    rig::kernel_interface()?;
     npm(&paths::chromium_peer(), "Playwright, which drives Debian's Chromium, and clients for its pages")?;
     venv()?;
     film()?;
@@ -73,7 +78,7 @@ pub fn everything() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn apt(packages: &[(&str, &str)]) -> anyhow::Result<()> {
+pub(crate) fn apt(packages: &[(&str, &str)]) -> anyhow::Result<()> {
     let missing: Vec<_> = packages.iter().filter(|(name, _)| !is_installed(name)).collect();
     if missing.is_empty() {
         return Ok(());
@@ -170,6 +175,25 @@ fn fingerprint(dir: &Path, into: &mut Vec<u8>) -> anyhow::Result<()> {
 
 fn requirements() -> PathBuf {
     paths::root().join("tests/peers/requirements.txt")
+}
+
+/// Names and contents of all files below `dir`.
+///
+/// # Errors
+/// When one cannot be read.
+pub(crate) fn fingerprint_of(dir: &Path, into: &mut Vec<u8>) -> anyhow::Result<()> {
+    let mut entries =
+        fs::read_dir(dir).with_context(|| format!("no {}", dir.display()))?.collect::<Result<Vec<_>, _>>()?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        into.extend(entry.file_name().as_encoded_bytes());
+        if entry.file_type()?.is_dir() {
+            fingerprint_of(&entry.path(), into)?;
+        } else {
+            into.extend(fs::read(entry.path())?);
+        }
+    }
+    Ok(())
 }
 
 /// Where the Python packages are; named after the list of them, so that another list gets another place.

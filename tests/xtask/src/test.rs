@@ -12,6 +12,7 @@ use anyhow::{Context, bail};
 use crate::{
     paths,
     process::{say, status},
+    rig::{self, Architecture},
     setup,
 };
 
@@ -41,6 +42,8 @@ enum Kind {
     Units,
     /// Those of one crate; not run beside [`Kind::Units`].
     Crate(&'static str),
+    /// The drivers' tests in a virtual machine with virtual hardware.
+    Rig(Architecture),
     /// One scenario against real peers: a file of `tests/scenarios`.
     Scenario(String),
 }
@@ -108,6 +111,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     if chosen.iter().any(|test| matches!(test.kind, Kind::Tool(words) if words[0] == "deny")) {
         setup::cargo_deny()?;
     }
+    for test in &chosen {
+        if let Kind::Rig(architecture) = test.kind {
+            rig::prepare(architecture)?;
+        }
+    }
     if chosen.iter().any(|test| matches!(test.kind, Kind::Scenario(_))) {
         setup::build("debug")?;
     }
@@ -116,7 +124,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     for (number, test) in chosen.iter().enumerate() {
         say(&format!("[{}/{total}] {}: {}", number + 1, test.name, test.about));
         let start = Instant::now();
-        let passed = status(&mut command(test)?)?.success();
+        let passed = passes(test)?;
         let word = if passed { "passed" } else { "FAILED" };
         say(&format!(
             "[{}/{total}] {} {word} in {:.0} s",
@@ -133,6 +141,17 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     }
     say_plain(&format!("{} passed, {} failed", total - failed.len(), failed.len()));
     if failed.is_empty() { Ok(()) } else { std::process::exit(1) }
+}
+
+fn passes(test: &Test) -> anyhow::Result<bool> {
+    if let Kind::Rig(architecture) = test.kind {
+        let result = rig::test(architecture, &[], None);
+        if let Err(error) = &result {
+            say(&format!("{error:#}"));
+        }
+        return Ok(result.is_ok());
+    }
+    Ok(status(&mut command(test)?)?.success())
 }
 
 fn tests() -> anyhow::Result<Vec<Test>> {
@@ -155,6 +174,11 @@ fn tests() -> anyhow::Result<Vec<Test>> {
         about: format!("of units, those of {name}"),
         kind: Kind::Crate(name),
     }));
+    for architecture in [Architecture::Amd64, Architecture::Arm64] {
+        let name = format!("rig_{}", architecture.debian());
+        let about = format!("the drivers on virtual hardware, {}", architecture.debian());
+        tests.push(Test { name, about, kind: Kind::Rig(architecture) });
+    }
     let dir = paths::root().join("tests/scenarios");
     let mut scenarios = fs::read_dir(&dir)
         .with_context(|| format!("cannot read {}", dir.display()))?
@@ -212,6 +236,8 @@ fn command(test: &Test) -> anyhow::Result<Command> {
                 "--nocapture",
             ]);
         }
+        // Not one command: see `passes`.
+        Kind::Rig(_) => bail!("the rig is not run by one command"),
         Kind::Pages => {
             command = Command::new("npm");
             command.args(["test"]).current_dir(paths::root().join("firmware/web")).stdin(Stdio::null());

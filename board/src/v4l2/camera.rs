@@ -1,0 +1,324 @@
+//! Cameras of the kernel, driver `v4l2`.
+//!
+//! A camera that was unplugged is looked for by its USB serial number (without one, by its title), as the kernel may
+//! give it another `/dev/videoN` when it is back.
+
+use std::{path::Path, path::PathBuf, sync::Arc, time::Duration};
+
+use parking_lot::RwLock;
+use rostrum_hal::{
+    Frame, FrameSize, PixelFormat,
+    camera::{Camera, CameraControls, CameraError, CameraFormat, StreamFormat},
+};
+use serde::Deserialize;
+use tokio::{io::Interest, io::unix::AsyncFd, time::Instant};
+use v4l2r::{
+    Format, PlaneLayout, QueueType,
+    bindings::{v4l2_captureparm, v4l2_streamparm, v4l2_streamparm__bindgen_ty_1},
+    ioctl::{self, Capabilities, Capability},
+};
+
+use super::{
+    choice::choose,
+    controls::{Present, V4l2Controls, keep_rate_in_low_light},
+    find::{self, CLASS, Found, Wanted},
+    node::{Fault, Node, OrFault, Settable, can},
+    offer::{fourcc, interval, offers, rate_hz},
+    ring::{Layout, Ring},
+};
+use crate::{BoardError, drivers::Device};
+
+/// A camera that gives nothing for so long has stalled.
+const STALL: Duration = Duration::from_secs(1);
+
+/// Keys of `[camera]` with the driver `v4l2`. Without one that names a camera it is the first.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Options {
+    /// Its path under `/dev`, such as `/dev/v4l/by-id/...`.
+    device: Option<PathBuf>,
+    /// Its USB serial number.
+    serial: Option<String>,
+    /// A part of its title.
+    title: Option<String>,
+    /// How far it zooms, where it does not say so: 10 is ten times.
+    #[serde(default = "zoom_max")]
+    zoom_max: f64,
+    /// `false` lets the frame rate drop in low light for a brighter picture.
+    #[serde(default = "yes")]
+    keep_rate: bool,
+}
+
+fn zoom_max() -> f64 {
+    4.0
+}
+
+fn yes() -> bool {
+    true
+}
+
+pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn Camera>, BoardError> {
+    let options: Options = device.options()?;
+    if !(1.0..=1000.0).contains(&options.zoom_max) {
+        return Err(device.wrong("zoom_max is 1 to 1000"));
+    }
+    let wanted = match (options.device, options.serial, options.title) {
+        (None, None, None) => Wanted::First,
+        (Some(path), None, None) => Wanted::Path(path),
+        (None, Some(serial), None) => Wanted::Serial(serial),
+        (None, None, Some(title)) => Wanted::Title(title),
+        _ => return Err(device.wrong("only one of device, serial and title names the camera")),
+    };
+    let found = usable(&wanted).map_err(|cameras| {
+        let (name, hint) = absent(&wanted, &cameras);
+        device.absent(name, hint)
+    })?;
+    let present =
+        Present { name: RwLock::new(title(&found)), node: RwLock::new(None), zoom_max: options.zoom_max };
+    let camera = V4l2Camera {
+        wanted: remembered(&found),
+        present: Arc::new(present),
+        keep_rate: options.keep_rate,
+        stream: None,
+    };
+    // So that its controls answer before it streams. What is wrong is said when it starts.
+    let _ = camera.open_node();
+    Ok(Box::new(camera))
+}
+
+/// The camera that `wanted` means. The first must be able to give pictures, as encoders and screens are in the same list.
+fn usable(wanted: &Wanted) -> Result<Found, Vec<Found>> {
+    let found = find::find(Path::new(CLASS), wanted);
+    match (wanted, found) {
+        (Wanted::First, Ok(first)) => {
+            let mut all = vec![first];
+            all.extend(
+                find::find(Path::new(CLASS), &Wanted::Serial(String::new())).err().unwrap_or_default(),
+            );
+            let gives_pictures = |camera: &&Found| {
+                // One that another program has cannot be asked, but its name says enough.
+                Node::open(&camera.path).map_or(true, |(_, capability)| capture_queue(&capability).is_some())
+            };
+            all.iter().find(gives_pictures).cloned().ok_or(all)
+        }
+        (_, found) => found,
+    }
+}
+
+fn absent(wanted: &Wanted, cameras: &[Found]) -> (String, String) {
+    let name = match wanted {
+        Wanted::First => "a camera".into(),
+        Wanted::Path(path) => format!("the camera {}", path.display()),
+        Wanted::Serial(serial) => format!("the camera with the serial number {serial}"),
+        Wanted::Title(title) => format!("the camera {title}"),
+    };
+    if cameras.is_empty() {
+        return (name, "there is no camera; plug one in, or remove [camera] from the profile".into());
+    }
+    let one = |camera: &Found| {
+        let serial = camera.serial.as_ref().map(|serial| format!(", serial number {serial}"));
+        format!("{} ({}{})", camera.path.display(), camera.title, serial.unwrap_or_default())
+    };
+    (name, format!("there are {}", cameras.iter().map(one).collect::<Vec<_>>().join(", ")))
+}
+
+fn title(found: &Found) -> String {
+    // uvcvideo gives the name twice where the interface has no name of its own.
+    let title = match found.title.split_once(": ") {
+        Some((first, second)) if first.starts_with(second) || second.starts_with(first) => first,
+        _ => &found.title,
+    };
+    title.to_owned()
+}
+
+/// By what the camera is known from now on.
+fn remembered(found: &Found) -> Wanted {
+    match &found.serial {
+        Some(serial) => Wanted::Serial(serial.clone()),
+        None => Wanted::Title(found.title.clone()),
+    }
+}
+
+/// The queue that gives pictures, if this device has one and is no encoder.
+fn capture_queue(capability: &Capability) -> Option<QueueType> {
+    if !can(capability, Capabilities::STREAMING) {
+        return None;
+    }
+    if can(capability, Capabilities::VIDEO_CAPTURE) {
+        Some(QueueType::VideoCapture)
+    } else if can(capability, Capabilities::VIDEO_CAPTURE_MPLANE) {
+        Some(QueueType::VideoCaptureMplane)
+    } else {
+        None
+    }
+}
+
+struct V4l2Camera {
+    wanted: Wanted,
+    present: Arc<Present>,
+    keep_rate: bool,
+    stream: Option<Stream>,
+}
+
+struct Stream {
+    // Dropped in this order: the ring stops the stream before the device is closed.
+    ring: Ring,
+    ready: AsyncFd<Arc<Node>>,
+    /// When the last frame came, or the stream started, or a stall was told.
+    last: Instant,
+}
+
+impl V4l2Camera {
+    /// Finds the camera and opens it.
+    fn open_node(&self) -> Result<(Arc<Node>, QueueType), CameraError> {
+        let error = |fault| self.present.error(fault);
+        let Ok(found) = find::find(Path::new(CLASS), &self.wanted) else { return Err(error(Fault::Gone)) };
+        *self.present.name.write() = title(&found);
+        let (node, capability) = Node::open(&found.path).map_err(error)?;
+        let queue = capture_queue(&capability).ok_or_else(|| CameraError::NoFormat {
+            name: title(&found),
+            present: "no stream of pictures".into(),
+        })?;
+        let node = Arc::new(node);
+        *self.present.node.write() = Some(Arc::clone(&node));
+        Ok((node, queue))
+    }
+
+    fn stop(&mut self) {
+        self.stream = None;
+        *self.present.node.write() = None;
+    }
+
+    fn set_format(&self, node: &Node, queue: QueueType, format: StreamFormat) -> Result<Layout, Fault> {
+        let wrong = Fault::Other(rustix::io::Errno::INVAL);
+        let letters = fourcc(format.pixel_format).ok_or(wrong)?;
+        let wanted = Format {
+            width: format.size.width,
+            height: format.size.height,
+            pixelformat: letters.into(),
+            plane_fmt: vec![PlaneLayout { sizeimage: 0, bytesperline: 0 }],
+        };
+        let given: Format = ioctl::s_fmt(&mut Settable(node), (queue, &wanted)).or_fault()?;
+        // The driver may give something else than it offered; then nothing that follows would be true.
+        let plane = given.plane_fmt.first().ok_or(wrong)?;
+        if given.pixelformat != letters.into() || given.plane_fmt.len() != 1 {
+            return Err(wrong);
+        }
+        let size = FrameSize::new(given.width, given.height);
+        let tight = size.width as usize * if format.pixel_format == PixelFormat::Yuyv { 2 } else { 1 };
+        Ok(Layout { format: format.pixel_format, size, stride: (plane.bytesperline as usize).max(tight) })
+    }
+}
+
+/// Puts the device into the runtime.
+#[allow(unsafe_code)]
+fn watch(node: Arc<Node>) -> std::io::Result<AsyncFd<Arc<Node>>> {
+    // SAFETY: the node owns its file, which is closed when the last of the `Arc`s is dropped; one of them is in the
+    // `AsyncFd`. It gives the same descriptor always.
+    let watched = unsafe { AsyncFd::register_with_interest(node, Interest::READABLE) };
+    Ok(watched?)
+}
+
+/// Asks for a rate and gives the one that the camera takes; `None` where it has no choice.
+fn set_rate(node: &Node, queue: QueueType, wanted_hz: f64) -> Option<f64> {
+    let mut capture = v4l2_captureparm { timeperframe: interval(wanted_hz), ..Default::default() };
+    let parameters = v4l2_streamparm { type_: queue as u32, parm: v4l2_streamparm__bindgen_ty_1 { capture } };
+    let given: v4l2_streamparm = ioctl::s_parm(node, parameters).ok()?;
+    // SAFETY: a capture queue's parameters are those of capture, and all bit patterns of its numbers are valid.
+    #[allow(unsafe_code)]
+    {
+        capture = unsafe { given.parm.capture };
+    }
+    rate_hz(capture.timeperframe)
+}
+
+#[async_trait::async_trait]
+impl Camera for V4l2Camera {
+    fn name(&self) -> String {
+        self.present.name.read().clone()
+    }
+
+    fn formats(&mut self) -> Result<Vec<CameraFormat>, CameraError> {
+        // An own statement, so that the lock is free again when the camera is opened.
+        let present = self.present.node.read().clone();
+        let (node, queue) = match present {
+            Some(node) => {
+                let capability =
+                    ioctl::querycap(&*node).or_fault().map_err(|fault| self.present.error(fault))?;
+                let queue = capture_queue(&capability).ok_or_else(|| self.present.error(Fault::Gone))?;
+                (node, queue)
+            }
+            None => self.open_node()?,
+        };
+        Ok(offers(&node, queue).0)
+    }
+
+    async fn start(&mut self, wanted: StreamFormat) -> Result<StreamFormat, CameraError> {
+        self.stop();
+        let (node, queue) = self.open_node()?;
+        let (offers, all) = offers(&node, queue);
+        let Some(chosen) = choose(&offers, wanted) else {
+            return Err(CameraError::NoFormat { name: self.name(), present: all });
+        };
+        let error = |fault| self.present.error(fault);
+        let layout = self.set_format(&node, queue, chosen).map_err(error)?;
+        if self.keep_rate {
+            keep_rate_in_low_light(&node);
+        }
+        let rate = set_rate(&node, queue, chosen.frame_rate_hz);
+        let ring = Ring::start(Arc::clone(&node), queue, layout).map_err(error)?;
+        let ready = watch(node)
+            .map_err(|source| CameraError::Failed { name: self.name(), message: source.to_string() })?;
+        if !ring.is_shareable() {
+            log::info!(camera = self.name().as_str(); "the camera's buffers cannot be shared; frames are copied");
+        }
+        self.stream = Some(Stream { ring, ready, last: Instant::now() });
+        let frame_rate_hz = rate.unwrap_or(chosen.frame_rate_hz);
+        Ok(StreamFormat { pixel_format: layout.format, size: layout.size, frame_rate_hz })
+    }
+
+    async fn next_frame(&mut self) -> Result<Frame, CameraError> {
+        let present = Arc::clone(&self.present);
+        let Some(stream) = &mut self.stream else {
+            return Err(CameraError::Failed { name: self.name(), message: "it was not started".into() });
+        };
+        match stream.next().await {
+            Ok(Some(frame)) => Ok(frame),
+            Ok(None) => Err(CameraError::Stalled { name: self.name() }),
+            Err(fault) => {
+                let counts = stream.ring.counts();
+                log::debug!(broken = counts.broken, copied = counts.copied; "the camera's stream ended");
+                self.stop();
+                Err(present.error(fault))
+            }
+        }
+    }
+
+    fn controls(&self) -> Box<dyn CameraControls> {
+        Box::new(V4l2Controls { present: Arc::clone(&self.present) })
+    }
+}
+
+impl Stream {
+    /// The next frame, or `None` when none came for a second.
+    async fn next(&mut self) -> Result<Option<Frame>, Fault> {
+        loop {
+            let deadline = self.last + STALL;
+            let mut guard = match tokio::time::timeout_at(deadline, self.ready.readable()).await {
+                Err(_) => {
+                    self.last = Instant::now();
+                    return Ok(None);
+                }
+                Ok(Err(_)) => return Err(Fault::Gone),
+                Ok(Ok(guard)) => guard,
+            };
+            match self.ring.newest()? {
+                Some(frame) => {
+                    self.last = Instant::now();
+                    return Ok(Some(frame));
+                }
+                None => guard.clear_ready(),
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Programs for either architecture, built on this machine by one command.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, ensure};
+
+use super::{Architecture, root};
+use crate::{
+    paths,
+    process::{display, run},
+};
+
+/// `cargo`, set up for `architecture`.
+///
+/// For arm64 it is Debian's: the library for that target is a Debian package, which is in the guest's root.
+pub(super) fn cargo(architecture: Architecture) -> anyhow::Result<Command> {
+    let mut cargo = Command::new(match architecture {
+        Architecture::Amd64 => std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
+        Architecture::Arm64 => "/usr/bin/cargo".into(),
+    });
+    cargo.current_dir(paths::root()).stdin(Stdio::null());
+    if architecture == Architecture::Amd64 {
+        return Ok(cargo);
+    }
+    let root = root::root(architecture)?;
+    let sysroot = format!("--sysroot={}", root.display());
+    let libraries = root.join("usr/lib/aarch64-linux-gnu/pkgconfig");
+    let packages: Vec<PathBuf> = vec![libraries, root.join("usr/share/pkgconfig")];
+    // What another toolchain set for itself, as rustup does for what it starts.
+    for variable in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTC_WRAPPER", "CARGO_ENCODED_RUSTFLAGS"] {
+        cargo.env_remove(variable);
+    }
+    let mut path = OsString::from("/usr/bin:/bin:");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    cargo
+        .env("PATH", path)
+        .env("RUSTC", "/usr/bin/rustc")
+        .env("CARGO_TARGET_DIR", target_dir(architecture))
+        .env("CARGO_BUILD_TARGET", architecture.target())
+        .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc")
+        .env(
+            "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
+            format!("-C link-arg={sysroot} --sysroot {}", root.join("usr").display()),
+        )
+        .env("CC_aarch64_unknown_linux_gnu", "aarch64-linux-gnu-gcc")
+        .env("CFLAGS_aarch64_unknown_linux_gnu", &sysroot)
+        .env("PKG_CONFIG_ALLOW_CROSS", "1")
+        .env("PKG_CONFIG_SYSROOT_DIR", &root)
+        .env("PKG_CONFIG_LIBDIR", std::env::join_paths(packages)?)
+        .env("BINDGEN_EXTRA_CLANG_ARGS_aarch64_unknown_linux_gnu", &sysroot);
+    Ok(cargo)
+}
+
+/// Where cargo builds for `architecture`.
+fn target_dir(architecture: Architecture) -> PathBuf {
+    match architecture {
+        Architecture::Amd64 => paths::target(),
+        Architecture::Arm64 => paths::target().join("arm64"),
+    }
+}
+
+/// Runs `cargo build` with `arguments`; gives the folder of the programs.
+pub(super) fn build(architecture: Architecture, arguments: &[&str]) -> anyhow::Result<Box<Path>> {
+    let mut cargo = cargo(architecture)?;
+    cargo.arg("build").args(arguments);
+    run(
+        &format!("cargo: building for {} (the first time takes minutes)", architecture.debian()),
+        &mut cargo,
+    )?;
+    let profile = if arguments.contains(&"--release") { "release" } else { "debug" };
+    let dir = match architecture {
+        Architecture::Amd64 => target_dir(architecture),
+        Architecture::Arm64 => target_dir(architecture).join(architecture.target()),
+    };
+    Ok(dir.join(profile).into())
+}
+
+/// Builds the named tests of the package `package`; gives their programs in the same order.
+pub(super) fn build_tests(
+    architecture: Architecture,
+    package: &str,
+    tests: &[String],
+) -> anyhow::Result<Vec<PathBuf>> {
+    let mut cargo = cargo(architecture)?;
+    cargo.args(["test", "--no-run", "-p", package, "--message-format=json-render-diagnostics"]);
+    for test in tests {
+        cargo.args(["--test", test]);
+    }
+    crate::process::say(&format!("cargo: building the guest's tests for {}", architecture.debian()));
+    let output = cargo
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start {}", display(&cargo)))?;
+    ensure!(output.status.success(), "the guest's tests cannot be built");
+    let mut programs = vec![PathBuf::new(); tests.len()];
+    for line in output.stdout.split(|byte| *byte == b'\n') {
+        let Ok(message) = serde_json::from_slice::<serde_json::Value>(line) else { continue };
+        let (name, program) = (&message["target"]["name"], message["executable"].as_str());
+        let index = tests.iter().position(|test| *name == test.as_str());
+        if let (Some(index), Some(program)) = (index, program) {
+            programs[index] = program.into();
+        }
+    }
+    let missing = programs.iter().position(|program| program.as_os_str().is_empty());
+    ensure!(missing.is_none(), "cargo gave no program for a test of the guest");
+    Ok(programs)
+}

@@ -1,0 +1,80 @@
+//! What runs in the guest: the tests of `tests/rig/guest`, or a command for a curious person.
+
+use std::{fs, path::Path, time::Duration};
+
+use anyhow::{Context, bail};
+
+use super::{Architecture, boot::Boot, cross};
+use crate::paths;
+
+/// The package of the emulators and the guest's tests.
+const PACKAGE: &str = "rostrum-rig";
+/// Programs that make devices in the guest.
+const EMULATORS: &[&str] = &["uvc-camera"];
+/// A guest that is emulated takes minutes; one that hangs is ended.
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// Names of the guest's tests.
+pub(super) fn tests() -> anyhow::Result<Vec<String>> {
+    let dir = paths::root().join("tests/rig/guest");
+    let entries = fs::read_dir(&dir).with_context(|| format!("no {}", dir.display()))?;
+    let mut names: Vec<_> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned()))
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Runs `tests` in the guest; all of a file whose name has `only` in it when that is given.
+pub(super) fn test(architecture: Architecture, tests: &[String], only: Option<&str>) -> anyhow::Result<()> {
+    let programs = cross::build_tests(architecture, PACKAGE, tests)?;
+    let mut lines = String::new();
+    let out = out_folder(architecture)?;
+    for (name, program) in tests.iter().zip(programs) {
+        fs::copy(program, out.path.join(name)).with_context(|| format!("cannot copy the test {name}"))?;
+        lines += &format!("test_program {name} {}\n", only.unwrap_or_default());
+    }
+    run(architecture, &out.path, &lines)
+}
+
+/// Runs a command of a person in the guest's shell.
+pub(super) fn shell(architecture: Architecture, command: &str) -> anyhow::Result<()> {
+    let out = out_folder(architecture)?;
+    run(architecture, &out.path, &format!("{command}\n"))
+}
+
+fn run(architecture: Architecture, out: &Path, commands: &str) -> anyhow::Result<()> {
+    let programs = cross::build(architecture, &["-p", PACKAGE, "--bins"])?;
+    for emulator in EMULATORS {
+        fs::copy(programs.join(emulator), out.join(emulator))?;
+    }
+    for script in ["devices", "run"] {
+        fs::copy(paths::root().join("tests/rig/guest").join(script), out.join(script))?;
+    }
+    fs::write(out.join("commands"), commands)?;
+    let boot = Boot { architecture, out, limit: LIMIT, more: &[] };
+    match boot.run()? {
+        0 => Ok(()),
+        code => bail!("the guest ended with {code}"),
+    }
+}
+
+/// A folder that the guest shares, taken away when it is done.
+struct OutFolder {
+    path: std::path::PathBuf,
+}
+
+impl Drop for OutFolder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+fn out_folder(architecture: Architecture) -> anyhow::Result<OutFolder> {
+    let name = format!("rostrum-rig-{}-{}", architecture.debian(), std::process::id());
+    let path = std::env::temp_dir().join(name);
+    fs::create_dir_all(&path)?;
+    Ok(OutFolder { path })
+}

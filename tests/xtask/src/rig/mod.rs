@@ -1,0 +1,137 @@
+//! The rig: Debian's kernel in QEMU with real drivers on virtual devices, so that the drivers of `board/` are tested as
+//! they run on hardware. `tests/rig/README.md` says which devices there are.
+
+mod boot;
+mod cross;
+mod debian;
+mod guest;
+mod kernel;
+mod root;
+
+use std::path::Path;
+
+use anyhow::bail;
+
+pub use debian::kernel_interface;
+
+use crate::{
+    process::say,
+    setup::{self, apt},
+};
+
+/// What the rig needs on this machine.
+const PACKAGES: &[(&str, &str)] = &[
+    ("qemu-system-x86", "the virtual machine, amd64"),
+    ("qemu-system-arm", "the virtual machine, arm64"),
+    ("build-essential", "builds kernel modules"),
+    ("gcc-12", "the compiler that Debian's amd64 kernel was built with"),
+    ("gcc-12-aarch64-linux-gnu", "the same for arm64"),
+    ("gcc-aarch64-linux-gnu", "links programs for arm64"),
+    ("libc6-dev-arm64-cross", "links programs for arm64"),
+    ("kmod", "lists of kernel modules"),
+    ("cpio", "the initial file system"),
+    ("xz-utils", "the kernel's sources are packed with it"),
+    ("mmdebstrap", "a Debian for arm64"),
+    ("rustc-web", "a Rust compiler whose arm64 library is a Debian package"),
+    ("cargo-web", "the cargo that belongs to it"),
+];
+
+/// What the virtual machine is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Architecture {
+    /// A PC.
+    Amd64,
+    /// A 64-bit ARM board.
+    Arm64,
+}
+
+impl Architecture {
+    /// Debian's word for it.
+    pub(crate) fn debian(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
+        }
+    }
+
+    /// Rust's word for it.
+    pub(crate) fn target(self) -> &'static str {
+        match self {
+            Self::Amd64 => "x86_64-unknown-linux-gnu",
+            Self::Arm64 => "aarch64-unknown-linux-gnu",
+        }
+    }
+
+    /// The name of one of the GNU tools.
+    fn tool(self, name: &str) -> String {
+        match self {
+            Self::Amd64 => name.into(),
+            Self::Arm64 => format!("aarch64-linux-gnu-{name}"),
+        }
+    }
+}
+
+/// What `cargo xtask rig` takes.
+#[derive(clap::Args)]
+pub struct Options {
+    /// The virtual machine.
+    #[arg(value_enum)]
+    architecture: Architecture,
+    /// Tests to run in it (files of tests/rig/guest without .rs); all when none is named.
+    tests: Vec<String>,
+    /// Only tests whose name has this in it.
+    #[arg(long)]
+    only: Option<String>,
+    /// Run this in the guest's shell in the place of tests, after its devices are there.
+    #[arg(long, conflicts_with_all = ["tests", "only"])]
+    shell: Option<String>,
+}
+
+/// Boots the rig and runs tests in it.
+///
+/// # Errors
+/// When something cannot be made, or a test fails.
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    setup::to_test()?;
+    prepare(options.architecture)?;
+    if let Some(command) = &options.shell {
+        return guest::shell(options.architecture, command);
+    }
+    test(options.architecture, &options.tests, options.only.as_deref())
+}
+
+/// Installs and makes what the rig of `architecture` needs, so that the test itself only runs.
+///
+/// # Errors
+/// When something cannot be had or made.
+pub fn prepare(architecture: Architecture) -> anyhow::Result<()> {
+    apt(PACKAGES)?;
+    kernel_interface()?;
+    kernel::kernel(architecture)?;
+    root::root(architecture)?;
+    Ok(())
+}
+
+/// Runs `tests` (all when empty) in the rig.
+///
+/// # Errors
+/// When one fails, or the guest does not come up.
+pub fn test(architecture: Architecture, tests: &[String], only: Option<&str>) -> anyhow::Result<()> {
+    let all = guest::tests()?;
+    if let Some(unknown) = tests.iter().find(|name| !all.contains(name)) {
+        bail!("the rig has no tests named {unknown}; there are {}", all.join(", "));
+    }
+    let chosen = if tests.is_empty() { &all[..] } else { tests };
+    say(&format!("rig: {} in a virtual {}", chosen.join(", "), architecture.debian()));
+    guest::test(architecture, chosen, only)
+}
+
+/// Builds `rostrumd`, `channeld` and whatever else `packages` are for `architecture`; gives the folder of the programs.
+///
+/// # Errors
+/// When the build fails.
+pub fn build_for(architecture: Architecture, arguments: &[&str]) -> anyhow::Result<Box<Path>> {
+    apt(PACKAGES)?;
+    kernel_interface()?;
+    cross::build(architecture, arguments)
+}
