@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use rostrum_hal::{
     buttons::Buttons, camera::Camera, display::Display, encoder::VideoEncoderFactory, identity::Identity,
-    indicator::Indicator, microphone::MicrophoneArray, mute_switch::MuteSwitch, sim::VirtualBoard,
-    speaker::Speaker, watchdog::Watchdog,
+    indicator::Indicator, microphone::MicrophoneArray, mute_switch::MuteSwitch, presence::Presence,
+    sim::VirtualBoard, speaker::Speaker, watchdog::Watchdog,
 };
 use serde::de::DeserializeOwned;
 
@@ -56,6 +56,8 @@ const BUTTONS: Table<Box<dyn Buttons>> =
     &[("virtual", driver!(virtual_board::buttons, virtual_board::ButtonsOptions))];
 const MUTE_SWITCHES: Table<Box<dyn MuteSwitch>> =
     &[("virtual", driver!(virtual_board::mute_switch, virtual_board::NoOptions))];
+const PRESENCES: Table<Box<dyn Presence>> =
+    &[("virtual", driver!(virtual_board::presence, virtual_board::NoOptions))];
 const WATCHDOGS: Table<Box<dyn Watchdog>> =
     &[("virtual", driver!(virtual_board::watchdog, virtual_board::WatchdogOptions))];
 const IDENTITIES: Table<Box<dyn Identity>> = &[
@@ -136,6 +138,7 @@ pub fn check(profile: &Profile) -> Result<(), BoardError> {
     }
     check_in.section("buttons", profile.buttons.as_ref(), BUTTONS)?;
     check_in.section("mute_switch", profile.mute_switch.as_ref(), MUTE_SWITCHES)?;
+    check_in.section("presence", profile.presence.as_ref(), PRESENCES)?;
     check_in.section("watchdog", profile.watchdog.as_ref(), WATCHDOGS)?;
     check_in.section("identity", Some(&profile.identity), IDENTITIES)
 }
@@ -172,6 +175,7 @@ pub(crate) fn open_board(profile: &Profile, options: &OpenOptions) -> Result<Boa
         .collect::<Result<_, BoardError>>()?;
     let buttons = opener.open("buttons", profile.buttons.as_ref(), BUTTONS)?;
     let mute_switch = opener.open("mute_switch", profile.mute_switch.as_ref(), MUTE_SWITCHES)?;
+    let presence = opener.open("presence", profile.presence.as_ref(), PRESENCES)?;
     let identity = match &options.udid {
         Some(udid) => identity::fixed(udid.clone()),
         None => opener.open_one("identity", &profile.identity, IDENTITIES)?,
@@ -189,6 +193,7 @@ pub(crate) fn open_board(profile: &Profile, options: &OpenOptions) -> Result<Boa
         indicators,
         buttons,
         mute_switch,
+        presence,
         watchdog,
         identity,
         virtual_board,

@@ -36,6 +36,7 @@ use rostrum_hal::{
     indicator::{Indicator, IndicatorRole},
     microphone::MicrophoneArray,
     mute_switch::MuteSwitch,
+    presence::Presence,
     sim::VirtualBoard,
     speaker::Speaker,
     watchdog::Watchdog,
@@ -78,6 +79,8 @@ pub struct Board {
     pub buttons: Option<Box<dyn Buttons>>,
     /// The switch that cuts the microphones.
     pub mute_switch: Option<Box<dyn MuteSwitch>>,
+    /// The sensor that tells whether somebody is there.
+    pub presence: Option<Box<dyn Presence>>,
     /// The watchdog, which runs from now on.
     pub watchdog: Option<Box<dyn Watchdog>>,
     /// Its name for life.

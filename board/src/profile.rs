@@ -37,6 +37,8 @@ pub struct Profile {
     pub buttons: Option<Section>,
     /// The switch that cuts the microphones.
     pub mute_switch: Option<Section>,
+    /// The sensor that tells whether somebody is there.
+    pub presence: Option<Section>,
     /// The watchdog.
     pub watchdog: Option<Section>,
     /// Where the board's name is kept.

@@ -19,6 +19,7 @@ use rostrum_hal::{
     indicator::{Indicator, IndicatorRole},
     microphone::MicrophoneArray,
     mute_switch::MuteSwitch,
+    presence::Presence,
     sim::{Fault, VirtualBoard, VirtualBoardOptions, linear_array},
     speaker::Speaker,
     watchdog::Watchdog,
@@ -143,7 +144,7 @@ pub(crate) fn build(profile: &Profile, options: &OpenOptions) -> Result<Option<V
     let any = !made.indicators.is_empty()
         || [&profile.camera, &profile.microphones, &profile.speaker, &profile.display, &profile.buttons]
             .into_iter()
-            .chain([&profile.mute_switch, &profile.watchdog])
+            .chain([&profile.mute_switch, &profile.presence, &profile.watchdog])
             .any(is_virtual)
         || profile.identity.driver == NAME;
     Ok(any.then(|| VirtualBoard::new(made)))
@@ -207,6 +208,10 @@ pub(crate) fn buttons(device: &Device<'_>) -> Result<Box<dyn Buttons>, BoardErro
 
 pub(crate) fn mute_switch(device: &Device<'_>) -> Result<Box<dyn MuteSwitch>, BoardError> {
     Ok(Box::new(device.virtual_board()?.mute_switch()))
+}
+
+pub(crate) fn presence(device: &Device<'_>) -> Result<Box<dyn Presence>, BoardError> {
+    Ok(Box::new(device.virtual_board()?.presence()))
 }
 
 pub(crate) fn watchdog(device: &Device<'_>) -> Result<Box<dyn Watchdog>, BoardError> {

@@ -36,6 +36,7 @@ fn the_virtual_profile_opens_a_whole_board() {
     assert_eq!(board.display.unwrap().size(), FrameSize::new(1280, 720));
     assert!(board.watchdog.is_some() && board.mute_switch.is_some());
     let handle = board.virtual_board.unwrap();
+    assert!(board.presence.unwrap().present().unwrap());
     let mut buttons = board.buttons.unwrap();
     handle.push(ButtonRole::Join);
     assert_eq!(block_on(buttons.next()).unwrap().button, ButtonRole::Join);

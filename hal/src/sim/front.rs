@@ -10,6 +10,7 @@ use crate::{
     identity::{Identity, IdentityError, Udid},
     indicator::{Indicator, IndicatorError, IndicatorRole, Signal},
     mute_switch::{MuteSwitch, MuteSwitchError},
+    presence::{Presence, PresenceError},
     watchdog::{Watchdog, WatchdogError},
 };
 
@@ -131,6 +132,39 @@ impl MuteSwitch for SimMuteSwitch {
                 Ok(now) if before == Some(now) => {}
                 Err(_) if before.is_none() => {}
                 moved => return moved,
+            }
+            self.board.shared.changes.after(seen).await;
+        }
+    }
+}
+
+/// The presence sensor of a virtual board; [`VirtualBoard::set_presence`] empties and fills the room.
+pub struct SimPresence {
+    board: VirtualBoard,
+    told: bool,
+}
+
+impl SimPresence {
+    pub(super) fn new(board: VirtualBoard) -> Self {
+        let told = board.shared.state.lock().present;
+        Self { board, told }
+    }
+}
+
+#[async_trait::async_trait]
+impl Presence for SimPresence {
+    fn present(&mut self) -> Result<bool, PresenceError> {
+        self.told = self.board.shared.state.lock().present;
+        Ok(self.told)
+    }
+
+    async fn changed(&mut self) -> Result<bool, PresenceError> {
+        loop {
+            let seen = self.board.shared.changes.count();
+            let before = self.told;
+            let now = self.present()?;
+            if now != before {
+                return Ok(now);
             }
             self.board.shared.changes.after(seen).await;
         }
@@ -267,6 +301,17 @@ mod tests {
         assert!(switch.cut().is_err() && waits(switch.moved()));
         board.set_fault(Fault::MuteSwitchGone, false);
         assert!(block_on(switch.moved()).unwrap(), "it is back where it was");
+    }
+
+    #[test]
+    fn somebody_is_there_until_the_handle_says_otherwise() {
+        let board = board();
+        let mut presence = board.presence();
+        assert!(presence.present().unwrap() && waits(presence.changed()));
+        board.set_presence(false);
+        assert!(!block_on(presence.changed()).unwrap() && waits(presence.changed()));
+        board.set_presence(true);
+        assert!(presence.present().unwrap() && waits(presence.changed()), "it was told");
     }
 
     #[test]

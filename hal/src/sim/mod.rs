@@ -36,7 +36,7 @@ pub use camera::SimCamera;
 pub use clip::{ClipAudio, ClipFrame, ClipSource, ClipVideo};
 pub use controls::SimCameraControls;
 pub use fault::{Fault, UnknownFault};
-pub use front::{SimButtons, SimDisplay, SimIdentity, SimIndicator, SimMuteSwitch, SimWatchdog};
+pub use front::{SimButtons, SimDisplay, SimIdentity, SimIndicator, SimMuteSwitch, SimPresence, SimWatchdog};
 pub use microphones::SimMicrophones;
 pub use speaker::SimSpeaker;
 
@@ -183,6 +183,7 @@ struct State {
     buttons: BTreeMap<ButtonRole, bool>,
     presses: VecDeque<ButtonEvent>,
     mute_switch_cut: bool,
+    present: bool,
     faults: BTreeSet<Fault>,
     /// When the watchdog was fed last; `None` when it is off.
     fed: Option<Timestamp>,
@@ -190,13 +191,14 @@ struct State {
 }
 
 impl VirtualBoard {
-    /// Builds a board: dark lights, nothing pressed, switch not cutting.
+    /// Builds a board: dark lights, nothing pressed, switch not cutting, somebody in the room.
     pub fn new(options: VirtualBoardOptions) -> Self {
         let state = State {
             indicators: options.indicators.iter().map(|&role| (role, Signal::OFF)).collect(),
             buttons: options.buttons.iter().map(|&role| (role, false)).collect(),
             presses: VecDeque::new(),
             mute_switch_cut: false,
+            present: true,
             faults: BTreeSet::new(),
             fed: None,
             scene_loudness: 1.0,
@@ -264,6 +266,11 @@ impl VirtualBoard {
         SimMuteSwitch::new(self.clone())
     }
 
+    /// Its presence sensor.
+    pub fn presence(&self) -> SimPresence {
+        SimPresence::new(self.clone())
+    }
+
     /// Starts its watchdog.
     pub fn watchdog(&self) -> SimWatchdog {
         SimWatchdog::start(self.clone())
@@ -322,6 +329,11 @@ impl VirtualBoard {
     /// Moves the mute switch; `true` cuts the microphones.
     pub fn set_mute_switch(&self, cut: bool) {
         self.change(|state| state.mute_switch_cut = cut);
+    }
+
+    /// Lets people into the room (`true`) or out of it, for its presence sensor alone.
+    pub fn set_presence(&self, present: bool) {
+        self.change(|state| state.present = present);
     }
 
     /// Injects (`true`) or clears a fault.
