@@ -10,8 +10,9 @@ use rostrum_hal::{
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Board, BoardError, OpenOptions, Profile, Section, gst_camera, gst_display, gst_encoder, gst_microphones,
-    gst_speaker, identity, led_class, v4l2, virtual_board,
+    Board, BoardError, OpenOptions, Profile, Section, error::Failure, gpio_buttons, gpio_level, gpio_light,
+    gst_camera, gst_display, gst_encoder, gst_microphones, gst_speaker, identity, led_class, v4l2,
+    virtual_board,
 };
 
 type Table<T> = &'static [(&'static str, Driver<T>)];
@@ -51,13 +52,20 @@ const DISPLAYS: Table<Box<dyn Display>> = &[
 const INDICATORS: Table<Box<dyn Indicator>> = &[
     ("virtual", driver!(virtual_board::indicator, virtual_board::NoOptions)),
     ("led_class", driver!(led_class::open, led_class::Options)),
+    ("gpio", driver!(gpio_light::open, gpio_light::Options)),
 ];
-const BUTTONS: Table<Box<dyn Buttons>> =
-    &[("virtual", driver!(virtual_board::buttons, virtual_board::ButtonsOptions))];
-const MUTE_SWITCHES: Table<Box<dyn MuteSwitch>> =
-    &[("virtual", driver!(virtual_board::mute_switch, virtual_board::NoOptions))];
-const PRESENCES: Table<Box<dyn Presence>> =
-    &[("virtual", driver!(virtual_board::presence, virtual_board::NoOptions))];
+const BUTTONS: Table<Box<dyn Buttons>> = &[
+    ("virtual", driver!(virtual_board::buttons, virtual_board::ButtonsOptions)),
+    ("gpio", driver!(gpio_buttons::open, gpio_buttons::Options)),
+];
+const MUTE_SWITCHES: Table<Box<dyn MuteSwitch>> = &[
+    ("virtual", driver!(virtual_board::mute_switch, virtual_board::NoOptions)),
+    ("gpio", driver!(gpio_level::mute_switch, gpio_level::Options)),
+];
+const PRESENCES: Table<Box<dyn Presence>> = &[
+    ("virtual", driver!(virtual_board::presence, virtual_board::NoOptions)),
+    ("gpio", driver!(gpio_level::presence, gpio_level::Options)),
+];
 const WATCHDOGS: Table<Box<dyn Watchdog>> =
     &[("virtual", driver!(virtual_board::watchdog, virtual_board::WatchdogOptions))];
 const IDENTITIES: Table<Box<dyn Identity>> = &[
@@ -100,6 +108,19 @@ impl Device<'_> {
             section: self.place.into(),
             name: name.into(),
             hint: hint.into(),
+        }
+    }
+
+    /// The section's device does not open.
+    pub(crate) fn failed(&self, failure: Failure) -> BoardError {
+        match failure {
+            Failure::Absent { name, hint } => self.absent(name, hint),
+            Failure::Unusable { name, message } => BoardError::Unusable {
+                profile: self.profile.name.clone(),
+                section: self.place.into(),
+                name,
+                message,
+            },
         }
     }
 

@@ -66,6 +66,18 @@ pub enum BoardError {
         /// What is there, or what to do.
         hint: String,
     },
+    /// The device that a section names is there, but not for us.
+    #[error("profile {profile}, [{section}]: {name} cannot be used: {message}")]
+    Unusable {
+        /// The profile.
+        profile: String,
+        /// Section of the profile.
+        section: String,
+        /// The device asked for.
+        name: String,
+        /// Who uses it, what the system said, or what to do.
+        message: String,
+    },
     /// A GStreamer element is not installed.
     #[error("the GStreamer element {element} is not installed; {hint}")]
     MissingElement {
@@ -96,4 +108,15 @@ pub enum BoardError {
         /// The profile.
         profile: String,
     },
+}
+
+/// Why a device does not open, now or when it is looked for again after it was unplugged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Failure {
+    /// It is not there.
+    #[error("{name} is not there; {hint}")]
+    Absent { name: String, hint: String },
+    /// It is there, but not for us.
+    #[error("{name} cannot be used: {message}")]
+    Unusable { name: String, message: String },
 }

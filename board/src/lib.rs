@@ -11,14 +11,20 @@
 
 mod clip;
 mod clip_stream;
+mod colour;
 pub mod drivers;
 mod elements;
 mod error;
+mod gpio_buttons;
+mod gpio_level;
+mod gpio_light;
+mod gpio_lines;
 mod gst_camera;
 mod gst_display;
 mod gst_encoder;
 mod gst_microphones;
 mod gst_speaker;
+mod held;
 mod identity;
 mod led_class;
 mod profile;
