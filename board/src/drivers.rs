@@ -10,9 +10,9 @@ use rostrum_hal::{
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Board, BoardError, OpenOptions, Profile, Section, error::Failure, gpio_buttons, gpio_level, gpio_light,
-    gst_camera, gst_display, gst_encoder, gst_microphones, gst_speaker, identity, led_class, v4l2,
-    virtual_board,
+    Board, BoardError, OpenOptions, Profile, Section, error::Failure, evdev_buttons, evdev_mute_switch,
+    gpio_buttons, gpio_level, gpio_light, gst_camera, gst_display, gst_encoder, gst_microphones, gst_speaker,
+    identity, led_class, v4l2, virtual_board,
 };
 
 type Table<T> = &'static [(&'static str, Driver<T>)];
@@ -57,10 +57,12 @@ const INDICATORS: Table<Box<dyn Indicator>> = &[
 const BUTTONS: Table<Box<dyn Buttons>> = &[
     ("virtual", driver!(virtual_board::buttons, virtual_board::ButtonsOptions)),
     ("gpio", driver!(gpio_buttons::open, gpio_buttons::Options)),
+    ("evdev", driver!(evdev_buttons::open, evdev_buttons::Options)),
 ];
 const MUTE_SWITCHES: Table<Box<dyn MuteSwitch>> = &[
     ("virtual", driver!(virtual_board::mute_switch, virtual_board::NoOptions)),
     ("gpio", driver!(gpio_level::mute_switch, gpio_level::Options)),
+    ("evdev", driver!(evdev_mute_switch::open, evdev_mute_switch::Options)),
 ];
 const PRESENCES: Table<Box<dyn Presence>> = &[
     ("virtual", driver!(virtual_board::presence, virtual_board::NoOptions)),
