@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     Board, BoardError, OpenOptions, Profile, Section, error::Failure, evdev_buttons, evdev_mute_switch,
     gpio_buttons, gpio_level, gpio_light, gst_camera, gst_display, gst_encoder, gst_microphones, gst_speaker,
-    identity, led_class, v4l2, virtual_board,
+    identity, led_class, v4l2, virtual_board, watchdog,
 };
 
 type Table<T> = &'static [(&'static str, Driver<T>)];
@@ -68,8 +68,10 @@ const PRESENCES: Table<Box<dyn Presence>> = &[
     ("virtual", driver!(virtual_board::presence, virtual_board::NoOptions)),
     ("gpio", driver!(gpio_level::presence, gpio_level::Options)),
 ];
-const WATCHDOGS: Table<Box<dyn Watchdog>> =
-    &[("virtual", driver!(virtual_board::watchdog, virtual_board::WatchdogOptions))];
+const WATCHDOGS: Table<Box<dyn Watchdog>> = &[
+    ("virtual", driver!(virtual_board::watchdog, virtual_board::WatchdogOptions)),
+    ("watchdog", driver!(watchdog::open, watchdog::Options)),
+];
 const IDENTITIES: Table<Box<dyn Identity>> = &[
     ("virtual", driver!(virtual_board::identity, virtual_board::IdentityOptions)),
     ("file", driver!(identity::open, identity::Options)),

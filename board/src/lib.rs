@@ -33,6 +33,7 @@ mod led_class;
 mod profile;
 mod v4l2;
 mod virtual_board;
+mod watchdog;
 
 use std::{path::PathBuf, sync::Arc};
 

@@ -11,7 +11,7 @@ use crate::{
     indicator::{Indicator, IndicatorError, IndicatorRole, Signal},
     mute_switch::{MuteSwitch, MuteSwitchError},
     presence::{Presence, PresenceError},
-    watchdog::{Watchdog, WatchdogError},
+    watchdog::{ResetReason, Watchdog, WatchdogError},
 };
 
 /// The screen of a virtual board; [`VirtualBoard::screen`] sees it.
@@ -186,6 +186,11 @@ impl SimWatchdog {
 impl Watchdog for SimWatchdog {
     fn timeout(&self) -> Duration {
         self.board.shared.options.watchdog_timeout
+    }
+
+    /// It never resets anything.
+    fn last_reset(&self) -> ResetReason {
+        ResetReason::Unknown
     }
 
     fn feed(&mut self) -> Result<(), WatchdogError> {
