@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     Board, BoardError, OpenOptions, Profile, Section, error::Failure, evdev_buttons, evdev_mute_switch,
-    gpio_buttons, gpio_level, gpio_light, gst_camera, gst_display, gst_encoder, gst_microphones, gst_speaker,
-    identity, led_class, v4l2, virtual_board, watchdog,
+    factory_identity, gpio_buttons, gpio_level, gpio_light, gst_camera, gst_display, gst_encoder,
+    gst_microphones, gst_speaker, identity, led_class, v4l2, virtual_board, watchdog,
 };
 
 type Table<T> = &'static [(&'static str, Driver<T>)];
@@ -75,6 +75,7 @@ const WATCHDOGS: Table<Box<dyn Watchdog>> = &[
 const IDENTITIES: Table<Box<dyn Identity>> = &[
     ("virtual", driver!(virtual_board::identity, virtual_board::IdentityOptions)),
     ("file", driver!(identity::open, identity::Options)),
+    ("factory", driver!(factory_identity::open, factory_identity::Options)),
 ];
 
 /// One section of a profile, with all that a driver may need to open it.

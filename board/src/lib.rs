@@ -18,6 +18,7 @@ mod error;
 mod evdev_buttons;
 mod evdev_device;
 mod evdev_mute_switch;
+mod factory_identity;
 mod gpio_buttons;
 mod gpio_level;
 mod gpio_light;

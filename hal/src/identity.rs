@@ -64,6 +64,14 @@ pub enum IdentityError {
         /// Where it was looked for.
         looked_at: String,
     },
+    /// A place that has one cannot be read, or what it has is not a name.
+    #[error("the Udid at {place} cannot be used: {message}; correct it there")]
+    Unusable {
+        /// The place.
+        place: String,
+        /// What is wrong.
+        message: String,
+    },
     /// What is there is not a name.
     #[error("a Udid has 1 to 64 characters out of A-Z a-z 0-9 _ -")]
     Malformed,
