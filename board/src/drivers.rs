@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 use crate::{
     Board, BoardError, OpenOptions, Profile, Section, error::Failure, evdev_buttons, evdev_mute_switch,
     factory_identity, gpio_buttons, gpio_level, gpio_light, gst_camera, gst_display, gst_encoder,
-    gst_microphones, gst_speaker, identity, led_class, v4l2, virtual_board, watchdog,
+    gst_microphones, gst_speaker, identity, led_class, rppal_buttons, rppal_light, rppal_mute_switch, v4l2,
+    virtual_board, watchdog,
 };
 
 type Table<T> = &'static [(&'static str, Driver<T>)];
@@ -53,16 +54,19 @@ const INDICATORS: Table<Box<dyn Indicator>> = &[
     ("virtual", driver!(virtual_board::indicator, virtual_board::NoOptions)),
     ("led_class", driver!(led_class::open, led_class::Options)),
     ("gpio", driver!(gpio_light::open, gpio_light::Options)),
+    ("rppal", driver!(rppal_light::open, rppal_light::Options)),
 ];
 const BUTTONS: Table<Box<dyn Buttons>> = &[
     ("virtual", driver!(virtual_board::buttons, virtual_board::ButtonsOptions)),
     ("gpio", driver!(gpio_buttons::open, gpio_buttons::Options)),
     ("evdev", driver!(evdev_buttons::open, evdev_buttons::Options)),
+    ("rppal", driver!(rppal_buttons::open, rppal_buttons::Options)),
 ];
 const MUTE_SWITCHES: Table<Box<dyn MuteSwitch>> = &[
     ("virtual", driver!(virtual_board::mute_switch, virtual_board::NoOptions)),
     ("gpio", driver!(gpio_level::mute_switch, gpio_level::Options)),
     ("evdev", driver!(evdev_mute_switch::open, evdev_mute_switch::Options)),
+    ("rppal", driver!(rppal_mute_switch::open, rppal_mute_switch::Options)),
 ];
 const PRESENCES: Table<Box<dyn Presence>> = &[
     ("virtual", driver!(virtual_board::presence, virtual_board::NoOptions)),
