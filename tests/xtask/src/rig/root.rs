@@ -9,6 +9,9 @@ use std::{
 use super::{Architecture, debian::Apt};
 use crate::{paths, process::run, setup::once};
 
+/// Counted up when this file makes something else out of the same packages.
+const RECIPE: u32 = 1;
+
 /// What programs for arm64 are linked with, and what they run with.
 const PACKAGES: &[&str] = &[
     "libc6-dev",
@@ -33,7 +36,7 @@ pub(super) fn root(architecture: Architecture) -> anyhow::Result<PathBuf> {
     }
     let dir = paths::cache().join("rig-root-arm64");
     let list = PACKAGES.join(",");
-    once(&dir.with_extension("complete"), list.as_bytes(), || {
+    once(&dir.with_extension("complete"), format!("{RECIPE} {list}").as_bytes(), || {
         let _ = fs::remove_dir_all(&dir);
         let apt = Apt::update()?;
         let mut command = Command::new("mmdebstrap");
@@ -45,7 +48,17 @@ pub(super) fn root(architecture: Architecture) -> anyhow::Result<PathBuf> {
             .arg(&dir)
             .arg(apt.sources_list())
             .stdin(Stdio::null());
-        run("mmdebstrap: unpacking a Debian for arm64 (about 1 GB)", &mut command)
+        run("mmdebstrap: unpacking a Debian for arm64 (about 1 GB)", &mut command)?;
+        // What packages would choose when they are set up: whose linear algebra FFmpeg uses.
+        let libraries = dir.join("usr/lib/aarch64-linux-gnu");
+        for (link, target) in
+            [("libblas.so.3", "blas/libblas.so.3"), ("liblapack.so.3", "lapack/liblapack.so.3")]
+        {
+            if libraries.join(target).exists() && !libraries.join(link).exists() {
+                std::os::unix::fs::symlink(target, libraries.join(link))?;
+            }
+        }
+        Ok(())
     })?;
     Ok(dir)
 }
