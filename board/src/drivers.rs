@@ -44,8 +44,10 @@ const SPEAKERS: Table<Box<dyn Speaker>> = &[
     ("virtual", driver!(virtual_board::speaker, virtual_board::SpeakerOptions)),
     ("gstreamer", driver!(gst_speaker::open, gst_speaker::Options)),
 ];
-const ENCODERS: Table<Arc<dyn VideoEncoderFactory>> =
-    &[("gstreamer", driver!(gst_encoder::open, gst_encoder::Options))];
+const ENCODERS: Table<Arc<dyn VideoEncoderFactory>> = &[
+    ("gstreamer", driver!(gst_encoder::open, gst_encoder::Options)),
+    ("v4l2", driver!(v4l2::encoder::open, v4l2::encoder::Options)),
+];
 const DISPLAYS: Table<Box<dyn Display>> = &[
     ("virtual", driver!(virtual_board::display, virtual_board::DisplayOptions)),
     ("gstreamer", driver!(gst_display::open, gst_display::Options)),

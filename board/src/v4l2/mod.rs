@@ -8,11 +8,18 @@
 //! | `ring.rs` | buffers between the kernel and us, lent out as frames |
 //! | `controls.rs` | pan, tilt, zoom, focus and the rest |
 //! | `camera.rs` | the camera: streams, and heals |
+//! | `encoder.rs`, `m2m.rs` | H.264 encoders, and the two queues of one |
+//! | `planes.rs`, `headers.rs`, `level.rs` | where a picture's rows lie; parameter sets of H.264; its levels |
 
 pub(crate) mod camera;
 mod choice;
 mod controls;
+pub(crate) mod encoder;
 mod find;
+mod headers;
+mod level;
+mod m2m;
 mod node;
 mod offer;
+mod planes;
 mod ring;

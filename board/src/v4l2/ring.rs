@@ -21,7 +21,10 @@ use v4l2r::{
     memory::MemoryType,
 };
 
-use super::node::{Fault, Node, OrFault};
+use super::{
+    node::{Fault, Node, OrFault},
+    planes::Placed,
+};
 
 /// The kernel fills one while others are encoded.
 const BUFFERS: u32 = 6;
@@ -186,29 +189,12 @@ impl Ring {
     /// A copy without the padding of rows and planes.
     fn packed(&self, bytes: &[u8]) -> Arc<[u8]> {
         let Layout { format, size, stride } = self.layout;
-        let (width, height) = (size.width as usize, size.height as usize);
-        let rows = rows(format, stride, bytes.len());
-        // Of each plane: bytes of a row, rows, bytes from row to row, start.
-        let planes = match format {
-            PixelFormat::Yuyv => vec![(width * 2, height, stride, 0)],
-            PixelFormat::Nv12 => vec![(width, height, stride, 0), (width, height / 2, stride, stride * rows)],
-            PixelFormat::Yuv420 => {
-                let (half, chroma) = (stride / 2, stride * rows);
-                vec![
-                    (width, height, stride, 0),
-                    (width / 2, height / 2, half, chroma),
-                    (width / 2, height / 2, half, chroma + half * (rows / 2)),
-                ]
-            }
-            _ => return bytes.into(),
-        };
-        let mut packed = Vec::with_capacity(bytes.len());
-        for (row, rows, stride, start) in planes {
-            for number in 0..rows {
-                let from = start + number * stride;
-                packed.extend_from_slice(bytes.get(from..from + row).unwrap_or(&vec![0; row]));
-            }
+        if matches!(format, PixelFormat::Mjpeg | PixelFormat::H264) {
+            return bytes.into();
         }
+        let tight = Placed::tight(format, size);
+        let mut packed = vec![0; tight.length()];
+        Placed { stride, rows: rows(format, stride, bytes.len()), ..tight }.copy(bytes, &tight, &mut packed);
         packed.into()
     }
 }
