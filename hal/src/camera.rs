@@ -63,6 +63,20 @@ pub enum CameraControl {
     Saturation,
     /// See `Brightness`.
     Sharpness,
+    /// Turns until told otherwise, in percent of full speed, -100..=100: positive is to the right, 0 stops.
+    /// Its value is what was set last; a set [`Self::Pan`] ends it (`V4L2_CID_PAN_SPEED`).
+    PanSpeed,
+    /// The same for up (positive) and down (`V4L2_CID_TILT_SPEED`).
+    TiltSpeed,
+    /// The same for magnification: positive is towards a part of the picture (`V4L2_CID_ZOOM_CONTINUOUS`).
+    ZoomSpeed,
+}
+
+impl CameraControl {
+    /// Whether it is a movement that goes on, not a place where the camera can stand.
+    pub fn is_speed(self) -> bool {
+        matches!(self, Self::PanSpeed | Self::TiltSpeed | Self::ZoomSpeed)
+    }
 }
 
 /// Range and present value of one control.
