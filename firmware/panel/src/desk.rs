@@ -107,7 +107,9 @@ impl Desk {
         let work = move || -> Result<_, ApiError> {
             let present = desk.read()?;
             let values = match values {
-                Some(values) => {
+                Some(mut values) => {
+                    // A preset is a place; a recalled speed would never end.
+                    values.retain(|control, _| !control.is_speed());
                     for &control in values.keys() {
                         if !present.iter().any(|state| state.control == control) {
                             let present = present.iter().map(|state| state.control).collect();

@@ -25,12 +25,12 @@ pub(crate) fn valid_name(name: &str) -> bool {
 }
 
 /// What a preset keeps of `controls`: all that can be set, and of focus, exposure and white balance either the
-/// value or that the camera chooses it. Privacy is nobody's position.
+/// value or that the camera chooses it. Privacy and a speed are nobody's position.
 pub(crate) fn to_keep(controls: &[ControlState]) -> Values {
     let value = |wanted| controls.iter().find(|c| c.control == wanted).map(|c| c.value);
     controls
         .iter()
-        .filter(|c| !c.read_only)
+        .filter(|c| !c.read_only && !c.control.is_speed())
         .filter(|c| match c.control {
             CameraControl::Privacy => false,
             CameraControl::Focus => value(CameraControl::FocusAuto) != Some(1),
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_preset_keeps_neither_privacy_nor_what_the_camera_chooses() {
+    fn a_preset_keeps_neither_privacy_nor_speeds_nor_what_the_camera_chooses() {
         let kept = to_keep(&[
             control(CameraControl::Pan, 5, false),
             control(CameraControl::Zoom, 5, true),
@@ -187,6 +187,8 @@ mod tests {
             control(CameraControl::Exposure, 6, false),
             control(CameraControl::ExposureAuto, 0, false),
             control(CameraControl::Privacy, 1, false),
+            control(CameraControl::PanSpeed, 50, false),
+            control(CameraControl::ZoomSpeed, 0, false),
         ]);
         let expected = Values::from([
             (CameraControl::Pan, 5),

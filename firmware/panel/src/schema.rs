@@ -60,7 +60,8 @@ pub(crate) fn optional_orientation() -> Object {
 #[schema(as = ControlState)]
 pub(crate) struct ControlStateSchema {
     /// `pan`, `tilt` (arc seconds), `zoom` (100 is the whole picture), `focus`, `focus_auto`,
-    /// `exposure` (100 us), `exposure_auto` or `privacy`.
+    /// `exposure` (100 us), `exposure_auto`, `privacy`, `pan_speed`, `tilt_speed` or `zoom_speed` (-100 to 100
+    /// percent until it is set to 0).
     control: String,
     /// Smallest value.
     minimum: i64,

@@ -71,6 +71,15 @@ async fn a_preset_can_be_given_by_its_values() {
 }
 
 #[tokio::test]
+async fn a_preset_with_a_speed_is_kept_without_it() {
+    let rig = Rig::start();
+    let body = r#"{"values": {"zoom": 300, "pan_speed": 50}}"#;
+    let kept = rig.call("PUT", "/api/v1/camera/presets/door", Some(body)).await;
+    assert_eq!(kept.status, StatusCode::OK);
+    assert_eq!(kept.json()["values"], serde_json::json!({"zoom": 300}));
+}
+
+#[tokio::test]
 async fn a_missing_camera_and_a_missing_control_are_told_apart() {
     let rig = Rig::start();
     let answer = rig.call("PUT", "/api/v1/camera/controls/legs", Some(r#"{"value": 4}"#)).await;
