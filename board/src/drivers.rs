@@ -3,9 +3,18 @@
 use std::sync::Arc;
 
 use rostrum_hal::{
-    buttons::Buttons, camera::Camera, display::Display, encoder::VideoEncoderFactory, identity::Identity,
-    indicator::Indicator, microphone::MicrophoneArray, mute_switch::MuteSwitch, presence::Presence,
-    sim::VirtualBoard, speaker::Speaker, watchdog::Watchdog,
+    buttons::Buttons,
+    camera::{Camera, CameraControls},
+    display::Display,
+    encoder::VideoEncoderFactory,
+    identity::Identity,
+    indicator::Indicator,
+    microphone::MicrophoneArray,
+    mute_switch::MuteSwitch,
+    presence::Presence,
+    sim::VirtualBoard,
+    speaker::Speaker,
+    watchdog::Watchdog,
 };
 use serde::de::DeserializeOwned;
 
@@ -13,7 +22,7 @@ use crate::{
     Board, BoardError, OpenOptions, Profile, Section, error::Failure, evdev_buttons, evdev_mute_switch,
     factory_identity, gpio_buttons, gpio_level, gpio_light, gst_camera, gst_display, gst_encoder,
     gst_microphones, gst_speaker, identity, led_class, rppal_buttons, rppal_light, rppal_mute_switch, v4l2,
-    virtual_board, watchdog,
+    virtual_board, visca, watchdog,
 };
 
 type Table<T> = &'static [(&'static str, Driver<T>)];
@@ -36,6 +45,7 @@ const CAMERAS: Table<Box<dyn Camera>> = &[
     ("gstreamer", driver!(gst_camera::open, gst_camera::Options)),
     ("v4l2", driver!(v4l2::camera::open, v4l2::camera::Options)),
 ];
+const CAMERA_CONTROLS: Table<Box<dyn CameraControls>> = &[("visca", driver!(visca::open, visca::Options))];
 const MICROPHONES: Table<Box<dyn MicrophoneArray>> = &[
     ("virtual", driver!(virtual_board::microphones, virtual_board::MicrophonesOptions)),
     ("gstreamer", driver!(gst_microphones::open, gst_microphones::Options)),
@@ -161,6 +171,7 @@ impl Device<'_> {
 pub fn check(profile: &Profile) -> Result<(), BoardError> {
     let check_in = Checker { profile };
     check_in.section("camera", profile.camera.as_ref(), CAMERAS)?;
+    check_in.section("camera_controls", profile.camera_controls.as_ref(), CAMERA_CONTROLS)?;
     check_in.section("microphones", profile.microphones.as_ref(), MICROPHONES)?;
     check_in.section("speaker", profile.speaker.as_ref(), SPEAKERS)?;
     check_in.section("encoder", Some(&profile.encoder), ENCODERS)?;
@@ -192,6 +203,8 @@ pub(crate) fn open_board(profile: &Profile, options: &OpenOptions) -> Result<Boa
     let virtual_board = virtual_board::build(profile, options)?;
     let opener = Opener { profile, virtual_board: virtual_board.as_ref() };
     let camera = opener.open("camera", profile.camera.as_ref(), CAMERAS)?;
+    let camera_controls =
+        opener.open("camera_controls", profile.camera_controls.as_ref(), CAMERA_CONTROLS)?;
     let microphones = opener.open("microphones", profile.microphones.as_ref(), MICROPHONES)?;
     let speaker = opener.open("speaker", profile.speaker.as_ref(), SPEAKERS)?;
     let encoder = opener.open_one("encoder", &profile.encoder, ENCODERS)?;
@@ -218,6 +231,7 @@ pub(crate) fn open_board(profile: &Profile, options: &OpenOptions) -> Result<Boa
     Ok(Board {
         name,
         camera,
+        camera_controls,
         microphones,
         speaker,
         encoder,

@@ -12,6 +12,7 @@
 mod clip;
 mod clip_stream;
 mod colour;
+mod combined_controls;
 pub mod drivers;
 mod elements;
 mod error;
@@ -38,13 +39,14 @@ mod rppal_mute_switch;
 mod rppal_pins;
 mod v4l2;
 mod virtual_board;
+mod visca;
 mod watchdog;
 
 use std::{path::PathBuf, sync::Arc};
 
 use rostrum_hal::{
     buttons::Buttons,
-    camera::Camera,
+    camera::{Camera, CameraControls},
     display::Display,
     encoder::VideoEncoderFactory,
     identity::{Identity, Udid},
@@ -58,6 +60,7 @@ use rostrum_hal::{
 };
 
 pub use clip::Clip;
+pub use combined_controls::CombinedControls;
 pub use error::BoardError;
 pub use profile::{Profile, Section};
 
@@ -80,6 +83,8 @@ pub struct Board {
     pub name: String,
     /// The camera.
     pub camera: Option<Box<dyn Camera>>,
+    /// Controls of the camera that go another way than its pictures; before those of the camera itself.
+    pub camera_controls: Option<Box<dyn CameraControls>>,
     /// The microphone array.
     pub microphones: Option<Box<dyn MicrophoneArray>>,
     /// The speaker.

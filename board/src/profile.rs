@@ -22,6 +22,8 @@ pub struct Profile {
     pub description: String,
     /// The camera.
     pub camera: Option<Section>,
+    /// The camera's controls, when they go another way than its pictures.
+    pub camera_controls: Option<Section>,
     /// The microphone array.
     pub microphones: Option<Section>,
     /// The speaker.
