@@ -17,7 +17,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use rostrum_board::{OpenOptions, Profile};
+use rostrum_board::{CombinedControls, OpenOptions, Profile};
 use rostrum_hal::Timestamp;
 use rostrum_panel::{CameraState, Device, Devices, PanelConfig, PanelHandles, State, Watchers};
 use rostrum_room::Room;
@@ -126,7 +126,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     // What goes out: from the camera and the microphones.
     let outlet = Outlet::default();
     let picture = config.picture;
-    let camera_controls = board.camera.as_ref().map(|camera| camera.controls());
+    let own_controls = board.camera.as_ref().map(|camera| camera.controls());
+    let camera_controls = CombinedControls::of([board.camera_controls, own_controls]);
     let camera = board.camera.map(|camera| {
         camera::start(CameraWiring {
             camera,
