@@ -20,14 +20,19 @@ enum Meaning {
     Same,
     /// Magnification: V4L2 leaves the unit to the camera.
     Zoom,
+    /// Ours is percent of the full speed to either side.
+    Speed,
     /// `V4L2_CID_EXPOSURE_AUTO` is a menu of who chooses what; 1 when the camera chooses the time.
     ExposureMode,
 }
 
-const CONTROLS: [(CameraControl, u32, Meaning); 17] = [
+const CONTROLS: [(CameraControl, u32, Meaning); 20] = [
     (CameraControl::Pan, bindings::V4L2_CID_PAN_ABSOLUTE, Meaning::Same),
     (CameraControl::Tilt, bindings::V4L2_CID_TILT_ABSOLUTE, Meaning::Same),
     (CameraControl::Zoom, bindings::V4L2_CID_ZOOM_ABSOLUTE, Meaning::Zoom),
+    (CameraControl::PanSpeed, bindings::V4L2_CID_PAN_SPEED, Meaning::Speed),
+    (CameraControl::TiltSpeed, bindings::V4L2_CID_TILT_SPEED, Meaning::Speed),
+    (CameraControl::ZoomSpeed, bindings::V4L2_CID_ZOOM_CONTINUOUS, Meaning::Speed),
     (CameraControl::Focus, bindings::V4L2_CID_FOCUS_ABSOLUTE, Meaning::Same),
     (CameraControl::FocusAuto, bindings::V4L2_CID_FOCUS_AUTO, Meaning::Same),
     (CameraControl::Exposure, bindings::V4L2_CID_EXPOSURE_ABSOLUTE, Meaning::Same),
@@ -101,6 +106,8 @@ struct Described {
 enum Scale {
     Same,
     ExposureMode,
+    /// Theirs at full speed.
+    Speed(i64),
     /// Ours = 100 x (1 + (theirs - minimum) x per_step).
     Zoom {
         minimum: f64,
@@ -113,6 +120,10 @@ impl Scale {
         match meaning {
             Meaning::Same => Self::Same,
             Meaning::ExposureMode => Self::ExposureMode,
+            Meaning::Speed => {
+                let full = i64::from(query.maximum).max(-i64::from(query.minimum));
+                Self::Speed(full.max(1))
+            }
             Meaning::Zoom => {
                 let (minimum, maximum) = (f64::from(query.minimum), f64::from(query.maximum));
                 // UVC counts focal lengths (CT_ZOOM_ABSOLUTE, 4.2.2.1.11): magnification is their quotient. Where the
@@ -131,6 +142,7 @@ impl Scale {
         match self {
             Self::Same => i64::from(value),
             Self::ExposureMode => i64::from(!matches!(value, exposure::MANUAL | exposure::SHUTTER_PRIORITY)),
+            Self::Speed(full) => i64::from(value) * 100 / full,
             // `as` saturates.
             Self::Zoom { minimum, per_step } => {
                 (100.0 * (1.0 + (f64::from(value) - minimum) * per_step)).round() as i64
@@ -142,6 +154,11 @@ impl Scale {
     fn theirs(self, value: i64) -> i64 {
         match self {
             Self::Same | Self::ExposureMode => value,
+            // The slowest speed is no standstill.
+            Self::Speed(full) => {
+                let percent = value.clamp(-100, 100);
+                percent.signum() * (percent.abs() * full / 100).max(percent.abs().min(1))
+            }
             Self::Zoom { minimum, per_step } => {
                 (minimum + (value as f64 / 100.0 - 1.0) / per_step).round() as i64
             }
@@ -196,6 +213,7 @@ impl V4l2Controls {
         let query = &described.query;
         let (minimum, maximum, step) = match scale {
             Scale::ExposureMode => (0, 1, 1),
+            Scale::Speed(_) => (-100, 100, 1),
             Scale::Zoom { per_step, .. } => {
                 let step = (100.0 * per_step * f64::from(query.step.max(1))).round() as i64;
                 (scale.ours(query.minimum), scale.ours(query.maximum), step.max(1))
@@ -234,6 +252,8 @@ impl V4l2Controls {
         };
         let query = &described.query;
         let theirs = match described.scale {
+            // Some drivers say that they only move one way, and move both.
+            Scale::Speed(_) => described.scale.theirs(value),
             Scale::ExposureMode => i64::from(
                 Self::exposure_item(node, value != 0)
                     .ok_or_else(|| refused("the camera has no such mode of exposure"))?,

@@ -179,6 +179,25 @@ fn pan_tilt_and_zoom_reach_the_camera_and_are_seen_in_its_picture() {
 }
 
 #[test]
+fn a_speed_turns_the_camera_until_it_is_zero() {
+    let camera = usb_camera();
+    let (controls, usb) = (camera.controls(), usb());
+    let range = state(&*controls, CameraControl::PanSpeed);
+    assert_eq!((range.minimum, range.maximum), (-100, 100));
+    for (percent, direction) in [(50, 1), (-50, -1)] {
+        let before = usb.value("pan_abs").unwrap();
+        controls.set(CameraControl::PanSpeed, percent).unwrap();
+        let turned = || (usb.value("pan_abs").unwrap() - before).signum() == direction;
+        rostrum_rig::until("movement", || turned().then_some(())).unwrap();
+    }
+    controls.set(CameraControl::PanSpeed, 0).unwrap();
+    let stopped = usb.value("pan_abs").unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(usb.value("pan_abs").unwrap(), stopped);
+    controls.set(CameraControl::Pan, 0).unwrap();
+}
+
+#[test]
 fn a_focus_or_exposure_set_by_hand_ends_its_automatic() {
     let camera = usb_camera();
     let (controls, usb) = (camera.controls(), usb());
