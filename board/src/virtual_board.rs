@@ -240,6 +240,10 @@ impl VideoEncoderFactory for BreakableFactory {
         self.inner.name()
     }
 
+    fn takes_shared(&self, format: rostrum_hal::PixelFormat) -> bool {
+        self.inner.takes_shared(format)
+    }
+
     fn open(
         &self,
         settings: EncoderSettings,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Frame, FrameSize, Timestamp};
+use crate::{Frame, FrameSize, PixelFormat, Timestamp};
 
 /// How an encoder starts. Bitrate and frame rate can change later.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,6 +36,13 @@ pub type EncodedSink = Box<dyn FnMut(Result<EncodedFrame, EncoderError>) + Send>
 pub trait VideoEncoderFactory: Send + Sync {
     /// The name to show to people.
     fn name(&self) -> String;
+
+    /// Whether its encoders take a camera's shared buffers ([`crate::FrameData::DmaBuf`]) of that format as they are. All
+    /// encoders take [`PixelFormat::Yuv420`] in memory.
+    fn takes_shared(&self, format: PixelFormat) -> bool {
+        let _ = format;
+        false
+    }
 
     /// Starts an encoder whose frames go to `sink`.
     ///

@@ -2,7 +2,7 @@
 
 use std::{os::fd::OwnedFd, sync::Arc};
 
-use crate::Timestamp;
+use crate::{Timestamp, planes::Placed};
 
 /// Width and height in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -116,5 +116,22 @@ impl Frame {
                 (packed == (shared.stride, shared.rows)).then(|| all.get(..shared.length)).flatten()
             }
         }
+    }
+
+    /// The same frame in memory of its own, without padding, so that it can be kept: itself when it is that already.
+    pub fn in_memory(&self) -> Self {
+        let FrameData::DmaBuf(shared) = &self.data else { return self.clone() };
+        let all = (*shared.memory).as_ref();
+        let bytes: Arc<[u8]> = match self.format {
+            PixelFormat::Mjpeg | PixelFormat::H264 => all[..shared.length.min(all.len())].into(),
+            format => {
+                let tight = Placed::tight(format, self.size);
+                let mut packed = vec![0; tight.length()];
+                let there = Placed { stride: shared.stride, rows: shared.rows, ..tight };
+                there.copy(all, &tight, &mut packed);
+                packed.into()
+            }
+        };
+        Self { data: FrameData::Bytes(bytes), ..self.clone() }
     }
 }

@@ -13,6 +13,7 @@ pub mod indicator;
 pub mod latest;
 pub mod microphone;
 pub mod mute_switch;
+pub mod planes;
 pub mod presence;
 pub mod sim;
 pub mod speaker;

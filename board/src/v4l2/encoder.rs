@@ -18,8 +18,9 @@ use std::{
 
 use parking_lot::Mutex;
 use rostrum_hal::{
-    Frame, FrameData, Timestamp,
+    Frame, FrameData, PixelFormat, Timestamp,
     encoder::{EncodedFrame, EncodedSink, EncoderError, EncoderSettings, VideoEncoder, VideoEncoderFactory},
+    planes::Placed,
 };
 use rustix::{
     event::{EventfdFlags, PollFd, PollFlags, eventfd, poll},
@@ -38,7 +39,6 @@ use super::{
     m2m::{Queues, Session, Way},
     node::{Fault, Node, OrFault},
     offer::interval,
-    planes::Placed,
 };
 use crate::{BoardError, drivers::Device};
 
@@ -86,6 +86,8 @@ pub(crate) fn open(device: &Device<'_>) -> Result<Arc<dyn VideoEncoderFactory>, 
 struct Factory {
     path: PathBuf,
     title: String,
+    /// Of frames that it takes.
+    formats: Vec<PixelFormat>,
 }
 
 /// Every H.264 encoder of this machine, in the order of its number.
@@ -101,7 +103,12 @@ fn encoders() -> Vec<Factory> {
             let path = PathBuf::from(format!("/dev/video{number}"));
             let (node, capability) = Node::open(&path).ok()?;
             let queues = Queues::of(&capability)?;
-            queues.encodes_h264(&node).then_some(Factory { path, title: capability.card })
+            if !queues.encodes_h264(&node) {
+                return None;
+            }
+            let all = [PixelFormat::Yuv420, PixelFormat::Nv12, PixelFormat::Yuyv];
+            let formats = all.into_iter().filter(|format| queues.takes(&node, *format)).collect();
+            Some(Factory { path, title: capability.card, formats })
         })
         .collect()
 }
@@ -109,6 +116,10 @@ fn encoders() -> Vec<Factory> {
 impl VideoEncoderFactory for Factory {
     fn name(&self) -> String {
         self.title.clone()
+    }
+
+    fn takes_shared(&self, format: PixelFormat) -> bool {
+        self.formats.contains(&format)
     }
 
     fn open(

@@ -4,7 +4,7 @@
 use std::{os::fd::AsRawFd, sync::Arc};
 
 use parking_lot::Mutex;
-use rostrum_hal::{DmaBuf, FrameSize, PixelFormat};
+use rostrum_hal::{DmaBuf, FrameSize, PixelFormat, planes::Placed};
 use rustix::io::Errno;
 use v4l2r::{
     Format, PlaneLayout, QueueType,
@@ -20,7 +20,6 @@ use v4l2r::{
 use super::{
     node::{Fault, Node, OrFault, Settable, can},
     offer::fourcc,
-    planes::Placed,
 };
 
 /// Pictures inside at once: one being encoded, one waiting.
@@ -53,7 +52,8 @@ impl Queues {
         FormatIterator::new(node, self.capture).any(|format| format.pixelformat == b"H264".into())
     }
 
-    fn takes(&self, node: &Node, format: PixelFormat) -> bool {
+    /// Whether it takes pictures of that format.
+    pub(super) fn takes(&self, node: &Node, format: PixelFormat) -> bool {
         let Some(letters) = fourcc(format) else { return false };
         FormatIterator::new(node, self.output).any(|offered| offered.pixelformat == letters.into())
     }

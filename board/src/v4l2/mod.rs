@@ -9,7 +9,7 @@
 //! | `controls.rs` | pan, tilt, zoom, focus and the rest |
 //! | `camera.rs` | the camera: streams, and heals |
 //! | `encoder.rs`, `m2m.rs` | H.264 encoders, and the two queues of one |
-//! | `planes.rs`, `headers.rs`, `level.rs` | where a picture's rows lie; parameter sets of H.264; its levels |
+//! | `headers.rs`, `level.rs` | parameter sets of H.264; its levels |
 
 pub(crate) mod camera;
 mod choice;
@@ -21,5 +21,4 @@ mod level;
 mod m2m;
 mod node;
 mod offer;
-mod planes;
 mod ring;

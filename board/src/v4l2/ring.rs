@@ -10,7 +10,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use rostrum_hal::{DmaBuf, Frame, FrameData, FrameSize, PixelFormat, Timestamp};
+use rostrum_hal::{DmaBuf, Frame, FrameData, FrameSize, PixelFormat, Timestamp, planes::Placed};
 use v4l2r::{
     QueueType,
     bindings::timeval,
@@ -21,10 +21,7 @@ use v4l2r::{
     memory::MemoryType,
 };
 
-use super::{
-    node::{Fault, Node, OrFault},
-    planes::Placed,
-};
+use super::node::{Fault, Node, OrFault};
 
 /// The kernel fills one while others are encoded.
 const BUFFERS: u32 = 6;

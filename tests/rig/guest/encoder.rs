@@ -14,7 +14,7 @@ use rostrum_hal::{
     encoder::{EncodedFrame, EncoderError, EncoderSettings, VideoEncoder},
     sim::bar::{self, Bar},
 };
-use rostrum_media::{Codec, Decoder};
+use rostrum_media::{CameraEvent, CameraPipeline, Codec, Decoder, LayerId, PictureSettings};
 use rostrum_rig::{PATIENCE, open_board, until};
 use tokio::runtime::Runtime;
 
@@ -226,6 +226,39 @@ fn frames_of_a_size_that_is_no_multiple_of_16_are_encoded_without_a_copy() {
     }
     let after = (parameter("imported"), parameter("copied"));
     assert_eq!((after.0 - before.0, after.1 - before.1), (4, 0), "imported and copied");
+}
+
+#[test]
+fn the_layer_of_the_cameras_own_size_is_never_copied_on_its_way() {
+    let mut rig = Rig::new("driver = \"v4l2\"\nserial = \"RIG0001\"", FrameSize::new(640, 360));
+    let (send, receive) = channel();
+    let sink = Box::new(move |layer, frame| drop(send.send((layer, frame))));
+    let (events, happened) = channel();
+    let events = Box::new(move |event| drop(events.send(event)));
+    let settings = PictureSettings::default();
+    let mut pipeline = CameraPipeline::new(rig.board.encoder.clone(), settings, sink, events).unwrap();
+    let before = (parameter("imported"), parameter("copied"));
+    let mut seen = [const { Vec::new() }; 3];
+    for _ in 0..4 {
+        let frame = rig.frame();
+        pipeline.submit(&frame).unwrap();
+        let layers = pipeline.layers().to_vec();
+        assert!(layers.len() >= 2 && layers[0].size == frame.size, "{layers:?}");
+        for _ in &layers {
+            let (layer, encoded): (LayerId, EncodedFrame) = receive.recv_timeout(PATIENCE).unwrap();
+            seen[layer as usize].push(encoded);
+        }
+        // Layers that a pace left out would make the count above wait for ever; ten frames a second leave out none.
+    }
+    let after = (parameter("imported"), parameter("copied"));
+    let others = (pipeline.layers().len() - 1) as u64;
+    assert_eq!((after.0 - before.0, after.1 - before.1), (4, 4 * others), "imported and copied");
+    for layer in pipeline.layers() {
+        let frames = &seen[layer.rid as usize];
+        assert!(frames.iter().all(|frame| frame.size == layer.size));
+        assert!(frames[0].key_frame);
+    }
+    assert!(happened.try_iter().all(|event| matches!(event, CameraEvent::Layers(_))));
 }
 
 #[test]

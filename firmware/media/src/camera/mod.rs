@@ -1,6 +1,7 @@
 //! From camera frames to encoded layers.
 //!
-//! frame -> Yuv420, upright -> the highest layer's size -> the next lower one's -> ... -> an encoder each.
+//! frame -> Yuv420, upright -> the highest layer's size -> the next lower one's -> ... -> an encoder each. A layer of the
+//! camera's own size gets the camera's own buffer where the encoder can import it: no copy.
 //! All but the encoding happens on the thread that submits. Nothing is queued: an encoder that is busy
 //! drops the frame.
 
@@ -10,7 +11,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rostrum_hal::{
-    Frame, FrameSize, PixelFormat, Timestamp,
+    Frame, FrameData, FrameSize, PixelFormat, Timestamp,
     encoder::{EncodedFrame, EncoderError, VideoEncoderFactory},
 };
 
@@ -146,27 +147,46 @@ impl CameraPipeline {
             self.last_upright = None;
             return Ok(());
         }
-        let source = self.unpack(frame)?;
-        let upright = self.upright(source)?;
-        self.last_upright = self.preview.then(|| upright.clone());
-        if self.planned_for != Some(upright.size) {
-            self.plan(upright.size);
+        let mut source = Source::new(frame, self.is_turned(), &*self.factory);
+        if self.preview {
+            self.last_upright = Some(self.memory(&mut source)?);
+        } else {
+            self.last_upright = None;
         }
-        let mut larger = upright.clone();
+        let size = match source.shared() {
+            Some(shared) => shared.size,
+            None => self.memory(&mut source)?.size,
+        };
+        if self.planned_for != Some(size) {
+            self.plan(size);
+        }
+        let mut larger: Option<Frame> = None;
         for grant in self.grants.clone() {
-            let runner = &mut self.runners[grant.rid.index()];
-            if !runner.due(now) {
+            let index = grant.rid.index();
+            if !self.runners[index].due(now) {
                 continue;
             }
-            // A layer that a wider one was made smaller than is scaled from the source itself.
-            if larger.size.width < grant.size.width || larger.size.height < grant.size.height {
-                larger = upright.clone();
-            }
-            let scaled = runner.scaled(&larger, grant.size)?;
-            if let Some(event) = runner.submit(&scaled, &grant, now, self.factory.as_ref(), &self.sink) {
+            let scaled = match source.shared() {
+                // As it lies in the camera's buffer.
+                Some(shared) if shared.size == grant.size => shared.clone(),
+                _ => {
+                    // A layer that a wider one was made smaller than is scaled from the source itself.
+                    let holds = |frame: &Frame| {
+                        frame.size.width >= grant.size.width && frame.size.height >= grant.size.height
+                    };
+                    let from = match larger.take().filter(holds) {
+                        Some(from) => from,
+                        None => self.memory(&mut source)?,
+                    };
+                    let scaled = self.runners[index].scaled(&from, grant.size)?;
+                    larger = Some(scaled.clone());
+                    scaled
+                }
+            };
+            let event = self.runners[index].submit(&scaled, &grant, now, self.factory.as_ref(), &self.sink);
+            if let Some(event) = event {
                 (self.events)(event);
             }
-            larger = scaled;
         }
         Ok(())
     }
@@ -273,6 +293,22 @@ impl CameraPipeline {
         }
     }
 
+    /// The picture is turned or mirrored before it is sent.
+    fn is_turned(&self) -> bool {
+        self.settings.orientation != Orientation::Upright || self.settings.mirror
+    }
+
+    /// The source as Yuv420 in memory, upright; made once.
+    fn memory(&mut self, source: &mut Source) -> Result<Frame, MediaError> {
+        if let Some(made) = &source.memory {
+            return Ok(made.clone());
+        }
+        let unpacked = self.unpack(&source.frame.in_memory())?;
+        let upright = self.upright(unpacked)?;
+        source.memory = Some(upright.clone());
+        Ok(upright)
+    }
+
     fn unpack(&mut self, frame: &Frame) -> Result<Frame, MediaError> {
         match frame.format {
             PixelFormat::Yuv420 => {
@@ -298,5 +334,25 @@ impl CameraPipeline {
         }
         let bytes = turn(checked_bytes(&frame)?, frame.size, orientation, mirror);
         Ok(yuv420(&frame, orientation.turned(frame.size), bytes))
+    }
+}
+
+/// One frame of the camera, in the forms that were needed of it.
+struct Source {
+    frame: Frame,
+    /// The encoder takes the camera's own buffer.
+    goes_as_it_is: bool,
+    memory: Option<Frame>,
+}
+
+impl Source {
+    fn new(frame: &Frame, turned: bool, factory: &dyn VideoEncoderFactory) -> Self {
+        let shared = matches!(frame.data, FrameData::DmaBuf(_));
+        let goes_as_it_is = shared && !turned && factory.takes_shared(frame.format);
+        Self { frame: frame.clone(), goes_as_it_is, memory: None }
+    }
+
+    fn shared(&self) -> Option<&Frame> {
+        self.goes_as_it_is.then_some(&self.frame)
     }
 }

@@ -1,6 +1,6 @@
 //! Where the planes of a raw picture lie in one buffer, with and without padding.
 
-use rostrum_hal::{FrameSize, PixelFormat};
+use crate::{FrameSize, PixelFormat};
 
 /// One plane of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,26 +17,27 @@ struct Plane {
 
 /// How a raw picture lies in a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Placed {
-    pub(super) format: PixelFormat,
+pub struct Placed {
+    /// Yuv420, Nv12 or Yuyv.
+    pub format: PixelFormat,
     /// The picture that is seen.
-    pub(super) size: FrameSize,
+    pub size: FrameSize,
     /// Bytes from row to row of the first plane.
-    pub(super) stride: usize,
+    pub stride: usize,
     /// Rows of the first plane with its padding.
-    pub(super) rows: usize,
+    pub rows: usize,
 }
 
 impl Placed {
     /// Without padding.
-    pub(super) fn tight(format: PixelFormat, size: FrameSize) -> Self {
+    pub fn tight(format: PixelFormat, size: FrameSize) -> Self {
         let width = size.width as usize;
         let stride = if format == PixelFormat::Yuyv { width * 2 } else { width };
         Self { format, size, stride, rows: size.height as usize }
     }
 
     /// Bytes that it takes.
-    pub(super) fn length(&self) -> usize {
+    pub fn length(&self) -> usize {
         let first = self.stride * self.rows;
         if self.format == PixelFormat::Yuyv { first } else { first + first / 2 }
     }
@@ -64,7 +65,7 @@ impl Placed {
 
     /// Copies the picture in `from`, which lies as `self` says, to `to`, which is to lie as `there` says. Rows that are
     /// missing on either side are left out.
-    pub(super) fn copy(&self, from: &[u8], there: &Self, to: &mut [u8]) {
+    pub fn copy(&self, from: &[u8], there: &Self, to: &mut [u8]) {
         for (source, target) in self.planes().into_iter().flatten().zip(there.planes().into_iter().flatten())
         {
             let length = source.row.min(target.row);
