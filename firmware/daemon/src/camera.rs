@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use rostrum_hal::{
-    FrameSize, PixelFormat,
+    FrameSize, PixelFormat, Timestamp,
     camera::{Camera, CameraError, StreamFormat},
     encoder::VideoEncoderFactory,
 };
@@ -15,6 +15,7 @@ use crate::{
     config::Picture,
     counters::Counters,
     input::{Health, Input, Inputs},
+    pulse::Pulse,
     screen::ScreenFeed,
     stay::Outlet,
 };
@@ -49,6 +50,7 @@ pub(crate) struct CameraWiring {
     pub(crate) screen: ScreenFeed,
     pub(crate) counters: Arc<Counters>,
     pub(crate) inputs: Inputs,
+    pub(crate) pulse: Pulse,
 }
 
 /// Starts the thread. It ends when the sender of commands is dropped.
@@ -116,6 +118,7 @@ impl CameraLoop {
                 Ok(()) => return,
                 Err(error) => self.health.faulty(error),
             }
+            self.wiring.pulse.beat(Timestamp::now());
             // A camera that is gone is looked for again; commands do not wait for it.
             let again = tokio::time::sleep(RETRY);
             tokio::pin!(again);
@@ -142,6 +145,7 @@ impl CameraLoop {
         let format = self.wiring.camera.start(wanted).await?;
         log::info!(size:% = format.size, frame_rate_hz = format.frame_rate_hz; "the camera runs");
         loop {
+            self.wiring.pulse.beat(Timestamp::now());
             tokio::select! {
                 frame = self.wiring.camera.next_frame() => match frame {
                     Ok(frame) => {

@@ -22,6 +22,7 @@ use crate::{
     input::{Input, Inputs},
     memory::{Memory, Remembered},
     people::People,
+    pulse::Pulse,
     screen::{ScreenControl, ScreenView},
     stay::{Inlets, Outlet, Stay, TokenFile, layer_of, rid_of},
     voice::Voice,
@@ -51,6 +52,7 @@ pub(crate) struct Control {
     pub(crate) guest_link: Option<String>,
     pub(crate) rtt: Option<Duration>,
     pub(crate) exit: bool,
+    pub(crate) pulse: Pulse,
 }
 
 impl Control {
@@ -70,6 +72,7 @@ impl Control {
         }
         self.show();
         while !self.exit {
+            self.pulse.beat(Timestamp::now());
             tokio::select! {
                 input = inputs.recv() => match input {
                     Some(input) => self.take(input),

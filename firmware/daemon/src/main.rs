@@ -8,6 +8,7 @@ mod guest_link;
 mod input;
 mod memory;
 mod people;
+mod pulse;
 mod screen;
 mod senses;
 mod stay;
@@ -31,6 +32,7 @@ use crate::{
     counters::Counters,
     memory::Memory,
     people::People,
+    pulse::Pulses,
     screen::ScreenWiring,
     stay::{Inlets, Outlet},
     voice::VoiceWiring,
@@ -101,7 +103,16 @@ async fn run(config: Config) -> anyhow::Result<()> {
             seed: config.board.camera_id.map(u64::from),
         },
     )?;
-    let udid = board.identity.udid()?;
+    let udid = match board.identity.udid() {
+        Ok(udid) => udid,
+        Err(error) => {
+            // A board without a name is no reason for one reset after the other.
+            if let Some(mut watchdog) = board.watchdog {
+                watchdog.disarm()?;
+            }
+            return Err(error.into());
+        }
+    };
     let device = |name: String| Device { name, ok: true };
     let devices = Devices {
         camera: board.camera.as_ref().map(|camera| device(camera.name())),
@@ -123,6 +134,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
         inputs: inputs.clone(),
     })?;
 
+    // What must not hang.
+    let pulses = Pulses::default();
+
     // What goes out: from the camera and the microphones.
     let outlet = Outlet::default();
     let picture = config.picture;
@@ -138,6 +152,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
             screen: screen_feed.clone(),
             counters: Arc::clone(&counters),
             inputs: inputs.clone(),
+            pulse: pulses.watch("camera", Timestamp::now()),
         })
     });
     let camera = camera.transpose()?;
@@ -147,6 +162,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         outlet: outlet.clone(),
         counters: Arc::clone(&counters),
         inputs: inputs.clone(),
+        pulses: pulses.clone(),
     })?;
 
     // Buttons, switch, signals, and the panel.
@@ -155,9 +171,6 @@ async fn run(config: Config) -> anyhow::Result<()> {
     }
     if let Some(switch) = board.mute_switch {
         senses::watch_mute_switch(switch, &inputs);
-    }
-    if let Some(watchdog) = board.watchdog {
-        senses::feed(watchdog);
     }
     senses::watch_signals(&inputs)?;
     let (state, shown) = watch::channel(Arc::new(State {
@@ -218,7 +231,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
         guest_link: None,
         rtt: None,
         exit: false,
+        pulse: pulses.watch("control", Timestamp::now()),
     };
+    let feeder = board.watchdog.map(|watchdog| senses::feed(watchdog, pulses));
     print(&format!("rostrumd ready panel=http://{}", panel.address))?;
     log::info!(board = board.name.as_str(), udid:%, panel:% = panel.address; "ready");
     // Without systemd there is nobody to tell.
@@ -226,6 +241,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
     control.run(happened).await;
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
     panel.stop().await;
+    if let Some(feeder) = feeder {
+        feeder.disarm().await;
+    }
     Ok(())
 }
 

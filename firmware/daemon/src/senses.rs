@@ -4,9 +4,10 @@ use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Context;
 use rostrum_hal::{
+    Timestamp,
     buttons::{ButtonRole, Buttons},
     mute_switch::MuteSwitch,
-    watchdog::Watchdog,
+    watchdog::{ResetReason, Watchdog},
 };
 use rostrum_panel::{PanelCommand, PanelConfig, PanelHandles};
 use rostrum_room::Part;
@@ -16,7 +17,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::input::{Health, Input, Inputs};
+use crate::{
+    input::{Health, Input, Inputs},
+    pulse::Pulses,
+};
 
 /// Time between two looks at a device that is gone.
 const RETRY: Duration = Duration::from_millis(300);
@@ -82,17 +86,57 @@ pub(crate) fn watch_mute_switch(mut switch: Box<dyn MuteSwitch>, inputs: &Inputs
     });
 }
 
-/// Feeds the watchdog from the runtime: when its threads hang, the board resets.
-pub(crate) fn feed(mut watchdog: Box<dyn Watchdog>) {
-    tokio::spawn(async move {
+/// Whoever feeds the watchdog, until the program ends as it should.
+pub(crate) struct Feeder {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Feeder {
+    /// Stops the watchdog, so that a program that ends is no reason for a reset.
+    pub(crate) async fn disarm(self) {
+        let _ = self.stop.send(());
+        let _ = self.task.await;
+    }
+}
+
+/// Feeds the watchdog from the runtime while all loops turn: when one hangs, or the runtime's own threads do, the board
+/// resets.
+pub(crate) fn feed(mut watchdog: Box<dyn Watchdog>, pulses: Pulses) -> Feeder {
+    match watchdog.last_reset() {
+        ResetReason::Watchdog => log::warn!("the board was reset by its watchdog: something hung"),
+        reason => log::info!(reason:? = reason; "why the board started"),
+    }
+    let (stop, mut stopped) = oneshot::channel();
+    let task = tokio::spawn(async move {
         let mut interval = tokio::time::interval(watchdog.timeout() / 3);
+        let mut hung = None;
         loop {
-            interval.tick().await;
-            if let Err(error) = watchdog.feed() {
+            tokio::select! {
+                _ = interval.tick() => {}
+                _ = &mut stopped => break,
+            }
+            let hanging = pulses.hanging(Timestamp::now());
+            if hanging != hung {
+                match hanging {
+                    Some(name) => {
+                        log::error!(part = name; "a part hangs; the watchdog is not fed and resets the board")
+                    }
+                    None => log::warn!("all parts turn again; the watchdog is fed"),
+                }
+                hung = hanging;
+            }
+            if hung.is_none()
+                && let Err(error) = watchdog.feed()
+            {
                 log::error!(error:%; "the watchdog is not fed");
             }
         }
+        if let Err(error) = watchdog.disarm() {
+            log::warn!(error:%; "the watchdog runs on and will reset the board");
+        }
     });
+    Feeder { stop, task }
 }
 
 /// SIGTERM and SIGINT end the program after it left its channel.

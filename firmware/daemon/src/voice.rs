@@ -28,6 +28,7 @@ use rostrum_room::Part;
 use crate::{
     counters::Counters,
     input::{Health, Inputs},
+    pulse::{Pulse, Pulses},
     stay::Outlet,
 };
 
@@ -84,6 +85,7 @@ pub(crate) struct VoiceWiring {
     pub(crate) outlet: Outlet,
     pub(crate) counters: Arc<Counters>,
     pub(crate) inputs: Inputs,
+    pub(crate) pulses: Pulses,
 }
 
 /// Starts both threads. They run as long as the program.
@@ -104,6 +106,7 @@ pub(crate) fn start(wiring: VoiceWiring) -> anyhow::Result<Voice> {
             counters: wiring.counters,
             health: Health::of(Part::Microphones, &wiring.inputs),
             heard: Instant::now(),
+            pulse: wiring.pulses.watch("capture", Timestamp::now()),
         };
         std::thread::Builder::new()
             .name("capture".into())
@@ -113,9 +116,10 @@ pub(crate) fn start(wiring: VoiceWiring) -> anyhow::Result<Voice> {
         let play_out = PlayOut::new(speaker.format().channels).context("the speaker cannot be used")?;
         let switches = Arc::clone(&switches);
         let health = Health::of(Part::Speaker, &wiring.inputs);
-        std::thread::Builder::new()
-            .name("playout".into())
-            .spawn(move || run_play_out(speaker, play_out, &switches, &packets, reference_in, health))?;
+        let pulse = wiring.pulses.watch("playout", Timestamp::now());
+        std::thread::Builder::new().name("playout".into()).spawn(move || {
+            run_play_out(speaker, play_out, &switches, &packets, reference_in, health, &pulse);
+        })?;
     }
     Ok(Voice { switches, play })
 }
@@ -127,6 +131,7 @@ struct Capture {
     counters: Arc<Counters>,
     health: Health,
     heard: Instant,
+    pulse: Pulse,
 }
 
 impl Capture {
@@ -135,6 +140,7 @@ impl Capture {
         let mut samples = vec![0.0; format.period_frames * format.channels()];
         let mut far = [0.0; FRAME];
         loop {
+            self.pulse.beat(Timestamp::now());
             match microphones.read(&mut samples) {
                 Ok(time) => {
                     while reference.occupied_len() >= FRAME {
@@ -185,11 +191,13 @@ fn run_play_out(
     packets: &mpsc::Receiver<Play>,
     mut reference: impl Producer<Item = f32>,
     mut health: Health,
+    pulse: &Pulse,
 ) {
     let format = speaker.format();
     let mut samples = vec![0.0; format.period_frames * format.channels];
     let mut playing = HashSet::new();
     loop {
+        pulse.beat(Timestamp::now());
         for play in packets.try_iter() {
             match play {
                 Play::Packet { track, sequence, rtp_timestamp, opus, arrival } => {

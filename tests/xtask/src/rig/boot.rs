@@ -20,8 +20,8 @@ pub(super) struct Boot<'a> {
     pub(super) out: &'a Path,
     /// The guest is ended after this.
     pub(super) limit: Duration,
-    /// More arguments for QEMU.
-    pub(super) more: &'a [&'a str],
+    /// A reset starts it again, where it ends the machine otherwise.
+    pub(super) reboots: bool,
 }
 
 const MEMORY_MIB: &str = "1536";
@@ -57,7 +57,7 @@ impl Boot<'_> {
         };
         qemu.args(machine).args(["-accel", "tcg,thread=multi"]);
         let append = format!("console={console} quiet loglevel=3 panic=-1 rdinit=/init");
-        qemu.args(["-nodefaults", "-no-reboot", "-display", "none", "-monitor", "none", "-serial", "stdio"])
+        qemu.args(["-nodefaults", "-display", "none", "-monitor", "none", "-serial", "stdio"])
             .args(["-m", MEMORY_MIB, "-smp", "2", "-append", &append])
             .arg("-kernel")
             .arg(kernel.image)
@@ -72,7 +72,9 @@ impl Boot<'_> {
                 .arg("-device")
                 .arg(format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}"));
         }
-        qemu.args(self.more);
+        if !self.reboots {
+            qemu.arg("-no-reboot");
+        }
         Ok(qemu)
     }
 

@@ -11,6 +11,8 @@ use crate::paths;
 const PACKAGE: &str = "rostrum-rig";
 /// Programs that make devices in the guest.
 const EMULATORS: &[&str] = &["uvc-camera"];
+/// The tests whose guest is reset.
+const RESET: &str = "reset";
 /// A guest that is emulated takes minutes; one that hangs is ended.
 const LIMIT: Duration = Duration::from_secs(900);
 
@@ -30,22 +32,41 @@ pub(super) fn tests() -> anyhow::Result<Vec<String>> {
 /// Runs `tests` in the guest; all of a file whose name has `only` in it when that is given.
 pub(super) fn test(architecture: Architecture, tests: &[String], only: Option<&str>) -> anyhow::Result<()> {
     let programs = cross::build_tests(architecture, PACKAGE, tests)?;
-    let mut lines = String::new();
-    let out = out_folder(architecture)?;
+    let out = out_folder(architecture, "tests")?;
+    let (mut lines, mut last) = (String::new(), Ok(()));
     for (name, program) in tests.iter().zip(programs) {
-        fs::copy(program, out.path.join(name)).with_context(|| format!("cannot copy the test {name}"))?;
+        if name == RESET {
+            last = test_reset(architecture, &program);
+            continue;
+        }
+        out.take(name, &program)?;
         lines += &format!("test_program {name} {}\n", only.unwrap_or_default());
     }
-    run(architecture, &out.path, &lines)
+    if lines.is_empty() {
+        return last;
+    }
+    run(architecture, &out.path, &lines, false).and(last)
+}
+
+/// In a machine of its own, which is reset in the middle.
+fn test_reset(architecture: Architecture, program: &Path) -> anyhow::Result<()> {
+    let out = out_folder(architecture, RESET)?;
+    out.take(RESET, program)?;
+    let lines = "if [ ! -e /out/booted ]; then\n\
+                     echo > /out/booted\n\
+                     test_program reset first_boot\n\
+                 else\n\
+                     test_program reset second_boot\n\
+                 fi\n";
+    run(architecture, &out.path, lines, true)
 }
 
 /// Runs a command of a person in the guest's shell.
 pub(super) fn shell(architecture: Architecture, command: &str) -> anyhow::Result<()> {
-    let out = out_folder(architecture)?;
-    run(architecture, &out.path, &format!("{command}\n"))
+    run(architecture, &out_folder(architecture, "shell")?.path, &format!("{command}\n"), false)
 }
 
-fn run(architecture: Architecture, out: &Path, commands: &str) -> anyhow::Result<()> {
+fn run(architecture: Architecture, out: &Path, commands: &str, reboots: bool) -> anyhow::Result<()> {
     let programs = cross::build(architecture, &["-p", PACKAGE, "--bins"])?;
     for emulator in EMULATORS {
         fs::copy(programs.join(emulator), out.join(emulator))?;
@@ -54,7 +75,7 @@ fn run(architecture: Architecture, out: &Path, commands: &str) -> anyhow::Result
         fs::copy(paths::root().join("tests/rig/guest").join(script), out.join(script))?;
     }
     fs::write(out.join("commands"), commands)?;
-    let boot = Boot { architecture, out, limit: LIMIT, more: &[] };
+    let boot = Boot { architecture, out, limit: LIMIT, reboots };
     match boot.run()? {
         0 => Ok(()),
         code => bail!("the guest ended with {code}"),
@@ -66,14 +87,22 @@ struct OutFolder {
     path: std::path::PathBuf,
 }
 
+impl OutFolder {
+    /// Copies a program to where the guest finds it.
+    fn take(&self, name: &str, program: &Path) -> anyhow::Result<()> {
+        fs::copy(program, self.path.join(name)).with_context(|| format!("cannot copy the test {name}"))?;
+        Ok(())
+    }
+}
+
 impl Drop for OutFolder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.path);
     }
 }
 
-fn out_folder(architecture: Architecture) -> anyhow::Result<OutFolder> {
-    let name = format!("rostrum-rig-{}-{}", architecture.debian(), std::process::id());
+fn out_folder(architecture: Architecture, what: &str) -> anyhow::Result<OutFolder> {
+    let name = format!("rostrum-rig-{}-{what}-{}", architecture.debian(), std::process::id());
     let path = std::env::temp_dir().join(name);
     fs::create_dir_all(&path)?;
     Ok(OutFolder { path })
