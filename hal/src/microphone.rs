@@ -46,6 +46,12 @@ pub trait MicrophoneArray: Send {
     /// [`MicrophoneError::Gone`] at once (later calls try to open it again: wait before them),
     /// [`MicrophoneError::Overrun`] (samples were lost, the next call goes on).
     fn read(&mut self, samples: &mut [f32]) -> Result<Timestamp, MicrophoneError>;
+
+    /// How much faster than its nominal rate the device runs by the monotonic clock, in parts per million;
+    /// `None` while it is not known, or for drivers that do not measure it.
+    fn drift_ppm(&self) -> Option<f64> {
+        None
+    }
 }
 
 /// What can go wrong with microphones.

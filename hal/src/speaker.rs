@@ -28,6 +28,12 @@ pub trait Speaker: Send {
     /// [`SpeakerError::Gone`] at once (later calls try to open it again: wait before them),
     /// [`SpeakerError::Underrun`] (there was a gap before these samples, which are played).
     fn write(&mut self, samples: &[f32]) -> Result<Timestamp, SpeakerError>;
+
+    /// How much faster than its nominal rate the device runs by the monotonic clock, in parts per million;
+    /// `None` while it is not known, or for drivers that do not measure it.
+    fn drift_ppm(&self) -> Option<f64> {
+        None
+    }
 }
 
 /// What can go wrong with a speaker.
