@@ -19,7 +19,7 @@ use rostrum_hal::{
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Board, BoardError, OpenOptions, Profile, Section, error::Failure, evdev_buttons, evdev_mute_switch,
+    Board, BoardError, OpenOptions, Profile, Section, alsa, error::Failure, evdev_buttons, evdev_mute_switch,
     factory_identity, gpio_buttons, gpio_level, gpio_light, gst_camera, gst_display, gst_encoder,
     gst_microphones, gst_speaker, identity, led_class, rppal_buttons, rppal_light, rppal_mute_switch, v4l2,
     virtual_board, visca, watchdog,
@@ -49,10 +49,12 @@ const CAMERA_CONTROLS: Table<Box<dyn CameraControls>> = &[("visca", driver!(visc
 const MICROPHONES: Table<Box<dyn MicrophoneArray>> = &[
     ("virtual", driver!(virtual_board::microphones, virtual_board::MicrophonesOptions)),
     ("gstreamer", driver!(gst_microphones::open, gst_microphones::Options)),
+    ("alsa", driver!(alsa::microphones::open, alsa::microphones::Options)),
 ];
 const SPEAKERS: Table<Box<dyn Speaker>> = &[
     ("virtual", driver!(virtual_board::speaker, virtual_board::SpeakerOptions)),
     ("gstreamer", driver!(gst_speaker::open, gst_speaker::Options)),
+    ("alsa", driver!(alsa::speaker::open, alsa::speaker::Options)),
 ];
 const ENCODERS: Table<Arc<dyn VideoEncoderFactory>> = &[
     ("gstreamer", driver!(gst_encoder::open, gst_encoder::Options)),

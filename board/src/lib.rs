@@ -9,6 +9,7 @@
 //! # Ok::<(), rostrum_board::BoardError>(())
 //! ```
 
+mod alsa;
 mod clip;
 mod clip_stream;
 mod colour;

@@ -1,0 +1,275 @@
+//! Microphone arrays that are a capture device of ALSA.
+
+use alsa::Direction;
+use rostrum_hal::{
+    Timestamp,
+    microphone::{ArrayFormat, MicrophoneArray, MicrophoneError, Position},
+    sim::linear_array,
+};
+use serde::Deserialize;
+
+use super::{
+    PERIOD, PERIOD_FRAMES, RATE_HZ,
+    clock::Clock,
+    mixer::MixerOptions,
+    pcm::{Pcm, PcmError, Wanted},
+    resample::Resampler,
+};
+use crate::{BoardError, drivers::Device};
+
+/// Keys of `[microphones]` with the driver `alsa`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Options {
+    /// Name of the PCM, such as `hw:CARD=Array`.
+    device: String,
+    /// Microphones, 1..=16.
+    #[serde(default = "one")]
+    channels: usize,
+    /// Channel of the device that is the first of them.
+    #[serde(default)]
+    first_channel: usize,
+    /// Where they sit; a line of 6.5 cm when left out.
+    geometry: Option<Vec<Position>>,
+    /// Rate at which the device is to run; one that it has is taken when it does not have this one.
+    #[serde(default = "super::forty_eight_kilohertz")]
+    rate_hz: u32,
+    /// Periods of 10 ms for which a reader may be late.
+    #[serde(default = "eight")]
+    periods: u32,
+    /// The card's own gain.
+    mixer: Option<MixerOptions>,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn eight() -> u32 {
+    8
+}
+
+pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn MicrophoneArray>, BoardError> {
+    let options: Options = device.options()?;
+    let Options { device: name, channels, first_channel, geometry, rate_hz, periods, mixer } = options;
+    let geometry = geometry.unwrap_or_else(|| linear_array(channels, 0.065));
+    if !(1..=16).contains(&channels) || geometry.len() != channels {
+        return Err(device.wrong("channels is 1 to 16, and geometry has one position for each"));
+    }
+    if first_channel > 63 {
+        return Err(device.wrong("first_channel is 0 to 63"));
+    }
+    let enough = first_channel + channels;
+    let wanted = Wanted { device: name, direction: Direction::Capture, rate_hz, channels: enough, periods };
+    super::check(device, &wanted, mixer.as_ref())?;
+    let stream = super::open_first(device, &wanted, mixer.as_ref(), |pcm| Stream::new(pcm, channels))?;
+    Ok(Box::new(AlsaMicrophones { wanted, mixer, first_channel, geometry, stream }))
+}
+
+struct AlsaMicrophones {
+    wanted: Wanted,
+    mixer: Option<MixerOptions>,
+    first_channel: usize,
+    geometry: Vec<Position>,
+    /// `None` while the device is not there or used by another program.
+    stream: Option<Stream>,
+}
+
+/// An open device with all that is needed to read it without allocating.
+struct Stream {
+    pcm: Pcm,
+    resampler: Option<Resampler>,
+    /// One period of all channels of the device.
+    all: Vec<f32>,
+    /// One period of the microphones, at the rate of the device.
+    picked: Vec<f32>,
+    clock: Clock,
+    /// Frames of the device that were read.
+    frames: u64,
+    /// When the next of them was heard, once it runs.
+    next: Option<Timestamp>,
+}
+
+impl Stream {
+    fn new(pcm: Pcm, channels: usize) -> Result<Self, String> {
+        Ok(Self {
+            resampler: Resampler::between(pcm.rate_hz(), RATE_HZ, channels)?,
+            all: vec![0.0; pcm.period_frames() * pcm.channels()],
+            picked: vec![0.0; pcm.period_frames() * channels],
+            clock: Clock::new(pcm.rate_hz()),
+            frames: 0,
+            next: None,
+            pcm,
+        })
+    }
+
+    fn start(&mut self) -> Result<Timestamp, PcmError> {
+        self.pcm.start()?;
+        let now = Timestamp::now();
+        self.next = Some(now);
+        self.clock.restart();
+        Ok(now)
+    }
+
+    fn read(&mut self, first_channel: usize, samples: &mut [f32]) -> Result<Timestamp, PcmError> {
+        if self.next.is_none() {
+            self.start()?;
+        }
+        self.pcm.read(&mut self.all)?;
+        let (looked, since) = self.pcm.position();
+        let next = earlier(looked, since);
+        self.next = Some(next);
+        self.frames += self.pcm.period_frames() as u64;
+        self.clock.observe(next, self.frames);
+        let channels = samples.len() / PERIOD_FRAMES;
+        let picked = if self.resampler.is_some() { &mut self.picked[..] } else { &mut *samples };
+        for (to, from) in picked.chunks_exact_mut(channels).zip(self.all.chunks_exact(self.pcm.channels())) {
+            to.copy_from_slice(&from[first_channel..first_channel + channels]);
+        }
+        let mut start = earlier(next, PERIOD);
+        if let Some(resampler) = &mut self.resampler {
+            resampler.process(&self.picked, samples).map_err(PcmError::Failed)?;
+            start = earlier(start, resampler.delay());
+        }
+        Ok(start)
+    }
+
+    /// Goes on after samples were lost; gives how many, at 48 kHz.
+    fn recover(&mut self) -> Result<usize, PcmError> {
+        self.pcm.prepare()?;
+        let expected = self.next;
+        let now = self.start()?;
+        let lost = expected.map_or(0.0, |expected| now.saturating_since(expected).as_secs_f64());
+        Ok((lost * f64::from(RATE_HZ)).round() as usize)
+    }
+}
+
+fn earlier(time: Timestamp, by: std::time::Duration) -> Timestamp {
+    Timestamp::from_clock(time.since_start().saturating_sub(by))
+}
+
+impl AlsaMicrophones {
+    fn try_read(&mut self, samples: &mut [f32]) -> Result<Result<Timestamp, usize>, PcmError> {
+        let channels = self.geometry.len();
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            closed => {
+                let stream =
+                    super::open_again(&self.wanted, self.mixer.as_ref(), |pcm| Stream::new(pcm, channels))?;
+                closed.insert(stream)
+            }
+        };
+        match stream.read(self.first_channel, samples) {
+            Err(PcmError::XRun) => Ok(Err(stream.recover()?)),
+            result => Ok(Ok(result?)),
+        }
+    }
+}
+
+impl MicrophoneArray for AlsaMicrophones {
+    fn name(&self) -> String {
+        self.wanted.device.clone()
+    }
+
+    fn format(&self) -> ArrayFormat {
+        let geometry = self.geometry.clone();
+        ArrayFormat { rate_hz: RATE_HZ, period_frames: PERIOD_FRAMES, geometry }
+    }
+
+    fn read(&mut self, samples: &mut [f32]) -> Result<Timestamp, MicrophoneError> {
+        let needed = PERIOD_FRAMES * self.geometry.len();
+        if samples.len() != needed {
+            let message = format!("{} samples were asked for; a period has {needed}", samples.len());
+            return Err(MicrophoneError::Failed { name: self.name(), message });
+        }
+        match self.try_read(samples) {
+            Ok(Ok(start)) => Ok(start),
+            Ok(Err(lost_frames)) => Err(MicrophoneError::Overrun { lost_frames }),
+            Err(error) => {
+                // Closed, so that a card that was pulled out can go, and opened again by the next call.
+                self.stream = None;
+                Err(match error {
+                    PcmError::Gone => MicrophoneError::Gone { name: self.name() },
+                    error => MicrophoneError::Failed { name: self.name(), message: error.message() },
+                })
+            }
+        }
+    }
+
+    fn drift_ppm(&self) -> Option<f64> {
+        self.stream.as_ref()?.clock.drift_ppm()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::Profile;
+
+    fn board(keys: &str) -> Result<Box<dyn MicrophoneArray>, BoardError> {
+        let text = format!(
+            "name = \"test\"\n[encoder]\ndriver = \"gstreamer\"\nelement = \"x264enc\"\n[identity]\ndriver = \
+             \"virtual\"\nudid = \"test-1\"\n[microphones]\ndriver = \"alsa\"\n{keys}"
+        );
+        let profile = Profile::parse(&text, "test.toml").unwrap();
+        let section = profile.microphones.as_ref().unwrap();
+        open(&Device { profile: &profile, place: "microphones", section, virtual_board: None })
+    }
+
+    /// A device of ALSA's own that gives silence as fast as it is read.
+    fn silent(channels: usize, keys: &str) -> Box<dyn MicrophoneArray> {
+        board(&format!("device = \"null\"\nchannels = {channels}\n{keys}")).unwrap()
+    }
+
+    #[test]
+    fn a_device_gives_periods_of_10_ms_at_48_khz() {
+        let mut microphones = silent(4, "first_channel = 2");
+        assert_eq!((microphones.format().rate_hz, microphones.format().period_frames), (48_000, 480));
+        assert_eq!(microphones.name(), "null");
+        let mut samples = [1.0; 480 * 4];
+        let time = microphones.read(&mut samples).unwrap();
+        assert!(samples.iter().all(|sample| *sample == 0.0));
+        assert!(Timestamp::now().saturating_since(time) < std::time::Duration::from_secs(1));
+        assert!(microphones.read(&mut samples[..480]).is_err());
+    }
+
+    #[test]
+    fn reading_allocates_nothing_whatever_the_device_runs_at() {
+        for keys in ["", "rate_hz = 16000", "rate_hz = 96000\nfirst_channel = 3"] {
+            let mut microphones = silent(8, keys);
+            let mut samples = [0.0; 480 * 8];
+            microphones.read(&mut samples).unwrap();
+            let counted = allocation_counter::measure(|| {
+                for _ in 0..50 {
+                    microphones.read(&mut samples).unwrap();
+                }
+            });
+            assert_eq!(counted.count_total, 0, "{keys}");
+        }
+    }
+
+    #[test]
+    fn an_absent_card_is_told_with_what_to_do() {
+        let error = board("device = \"hw:CARD=Nowhere\"").err().unwrap().to_string();
+        assert!(error.contains("[microphones]: the sound device hw:CARD=Nowhere is not there;"), "{error}");
+        let error = board("device = \"no such thing\"").err().unwrap().to_string();
+        assert!(error.contains("no such thing is not there"), "{error}");
+    }
+
+    #[test]
+    fn wrong_keys_are_told_before_a_device_is_opened() {
+        for (keys, told) in [
+            ("channels = 0", "channels is 1 to 16"),
+            ("channels = 2\ngeometry = [{ x = 0.0, y = 0.0, z = 0.0 }]", "one position for each"),
+            ("rate_hz = 11025", "a multiple of 100"),
+            ("periods = 1", "periods is 2 to 64"),
+            ("mixer = { control = \"Capture\", level_percent = 101 }", "level_percent of 0 to 100"),
+            ("mixer = { control = \"Capture\", level_percent = 50 }", "a device with a card"),
+            ("volume = 1", "unknown field `volume`"),
+        ] {
+            let error = board(&format!("device = \"default\"\n{keys}")).err().unwrap().to_string();
+            assert!(error.contains(told), "{keys}: {error}");
+        }
+    }
+}
