@@ -16,7 +16,9 @@ use std::{
 };
 
 use alsa::{
-    Direction, ValueOr,
+    Ctl, Direction, ValueOr,
+    ctl::{ElemId, ElemIface, ElemType, ElemValue},
+    mixer::{Mixer, SelemChannelId, SelemId},
     pcm::{Access, Format, HwParams, PCM},
 };
 use rostrum_hal::{
@@ -339,6 +341,63 @@ fn a_card_that_is_unplugged_is_gone_and_works_when_it_is_back() {
     fs::write(format!("{driver}/bind"), "snd_aloop.0").unwrap();
     until("card", || microphones.read(&mut samples).ok()).unwrap();
     until("card", || speaker.write(&[0.0; FRAMES]).ok()).unwrap();
+}
+
+/// Sets how far the cable's clock is from the nominal one: 100 000 is none.
+fn set_rate_shift(value: i32) {
+    let mut id = ElemId::new(ElemIface::PCM);
+    id.set_name(c"PCM Rate Shift 100000");
+    id.set_device(1);
+    let mut shift = ElemValue::new(ElemType::Integer).unwrap();
+    shift.set_id(&id);
+    shift.set_integer(0, value).unwrap();
+    Ctl::new("hw:Loopback", false).unwrap().elem_write(&shift).unwrap();
+}
+
+#[test]
+fn the_drift_of_a_cards_clock_is_measured() {
+    let mut microphones = microphones("hw:CARD=Loopback,DEV=1,SUBDEV=0", 1, "periods = 64");
+    let mut samples = vec![0.0; FRAMES];
+    set_rate_shift(100_200);
+    let first = read(&mut *microphones, &mut samples);
+    assert_eq!(microphones.drift_ppm(), None);
+    let (mut periods, mut last) = (0, first);
+    for _ in 0..1_600 {
+        last = read(&mut *microphones, &mut samples);
+        periods += 1;
+    }
+    set_rate_shift(100_000);
+    let measured = (f64::from(periods) * 0.01 / last.saturating_since(first).as_secs_f64() - 1.0) * 1e6;
+    let told = microphones.drift_ppm().unwrap();
+    assert!((told - measured).abs() < 400.0, "{told} ppm are told, {measured} measured");
+    assert!(told.abs() > 1_000.0, "{told} ppm");
+}
+
+#[test]
+fn a_card_is_set_to_its_level_and_unmuted() {
+    let mixer =
+        |control: &str, level: u8| format!("mixer = {{ control = \"{control}\", level_percent = {level} }}");
+    let element = |name: &str, value: &dyn Fn(&alsa::mixer::Selem<'_>) -> i64| {
+        let mixer = Mixer::new("hw:Dummy", false).unwrap();
+        value(&mixer.find_selem(&SelemId::new(name, 0)).unwrap())
+    };
+    let volume = |c: &alsa::mixer::Selem<'_>| c.get_playback_volume(SelemChannelId::FrontLeft).unwrap();
+    let switch =
+        |c: &alsa::mixer::Selem<'_>| i64::from(c.get_capture_switch(SelemChannelId::FrontLeft).unwrap());
+    // Its range is -50 to 100.
+    for (percent, level) in [(0, -50), (80, 70), (100, 100)] {
+        open_board(&section("speaker", "hw:CARD=Dummy", 2, &mixer("Master", percent))).unwrap();
+        assert_eq!(element("Master", &volume), level);
+    }
+    Mixer::new("hw:Dummy", false)
+        .unwrap()
+        .find_selem(&SelemId::new("Mic", 0))
+        .unwrap()
+        .set_capture_switch_all(0)
+        .unwrap();
+    assert_eq!(element("Mic", &switch), 0);
+    open_board(&section("microphones", "hw:CARD=Dummy", 2, &mixer("Mic", 50))).unwrap();
+    assert_eq!(element("Mic", &switch), 1);
 }
 
 #[test]

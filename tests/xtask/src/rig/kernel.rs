@@ -34,6 +34,7 @@ const MODULES: &[&str] = &[
     "uvcvideo",
     "vhci-hcd", // pictures
     "snd-aloop",
+    "snd-dummy",
     "snd-usb-audio", // sound
     "gpio-sim",
     "rig-board",
