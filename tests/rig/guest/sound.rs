@@ -252,7 +252,7 @@ fn what_the_speaker_plays_is_heard_when_it_says() {
     }
     apart.sort_by(f64::total_cmp);
     let median = apart[apart.len() / 2] * 1_000.0;
-    assert!(median.abs() < 20.0, "heard {median} ms after it was to be heard");
+    assert!(median.abs() < 8.0, "heard {median} ms after it was to be heard");
 }
 
 #[test]
