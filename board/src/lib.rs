@@ -34,6 +34,7 @@ mod held;
 mod identity;
 mod led_class;
 mod profile;
+mod realtime;
 mod rppal_buttons;
 mod rppal_light;
 mod rppal_mute_switch;
@@ -64,6 +65,7 @@ pub use clip::Clip;
 pub use combined_controls::CombinedControls;
 pub use error::BoardError;
 pub use profile::{Profile, Section};
+pub use realtime::ask_for_realtime;
 
 /// What is decided when a board is opened, not by its profile.
 #[derive(Clone, Debug, Default)]

@@ -136,6 +136,7 @@ struct Capture {
 
 impl Capture {
     fn run(mut self, mut microphones: Box<dyn MicrophoneArray>, mut reference: impl Consumer<Item = f32>) {
+        rostrum_board::ask_for_realtime();
         let format = microphones.format();
         let mut samples = vec![0.0; format.period_frames * format.channels()];
         let mut far = [0.0; FRAME];
@@ -193,6 +194,7 @@ fn run_play_out(
     mut health: Health,
     pulse: &Pulse,
 ) {
+    rostrum_board::ask_for_realtime();
     let format = speaker.format();
     let mut samples = vec![0.0; format.period_frames * format.channels];
     let mut playing = HashSet::new();
