@@ -42,6 +42,8 @@ enum Kind {
     Units,
     /// Those of one crate; not run beside [`Kind::Units`].
     Crate(&'static str),
+    /// What the rig's encoder makes, played by a decoder that knows nothing of it.
+    RigEncoder,
     /// The drivers' tests in a virtual machine with virtual hardware.
     Rig(Architecture),
     /// One scenario against real peers: a file of `tests/scenarios`.
@@ -174,6 +176,11 @@ fn tests() -> anyhow::Result<Vec<Test>> {
         about: format!("of units, those of {name}"),
         kind: Kind::Crate(name),
     }));
+    tests.push(Test {
+        name: "rig_encoder".into(),
+        about: "FFmpeg plays what the rig's encoder makes, bit for bit".into(),
+        kind: Kind::RigEncoder,
+    });
     for architecture in [Architecture::Amd64, Architecture::Arm64] {
         let name = format!("rig_{}", architecture.debian());
         let about = format!("the drivers on virtual hardware, {}", architecture.debian());
@@ -235,6 +242,10 @@ fn command(test: &Test) -> anyhow::Result<Command> {
                 "--test-threads=1",
                 "--nocapture",
             ]);
+        }
+        Kind::RigEncoder => {
+            command = Command::new("bash");
+            command.arg(paths::root().join("tests/rig/kernel/test/run.sh")).stdin(Stdio::null());
         }
         // Not one command: see `passes`.
         Kind::Rig(_) => bail!("the rig is not run by one command"),
