@@ -305,7 +305,7 @@ mod tests {
         let error = open_board(&profile, &OpenOptions::default()).err().unwrap().to_string();
         assert_eq!(
             error,
-            "profile virtual, [speaker]: there is no driver named gstraemer for it; there are gstreamer, virtual"
+            "profile virtual, [speaker]: there is no driver named gstraemer for it; there are gstreamer, virtual, alsa"
         );
     }
 

@@ -286,15 +286,21 @@ fn a_card_that_only_runs_at_16_khz_gives_48_khz() {
         samples.iter().any(|sample| sample.abs() > 0.4).then_some(())
     })
     .unwrap();
-    let (mut changes, mut last) = (0, 0.0_f32);
-    for _ in 0..50 {
-        read(&mut *microphones, &mut samples);
-        for frame in samples.chunks(2) {
-            changes += usize::from(frame[0] * last < 0.0);
-            last = frame[0];
-        }
-    }
-    assert!((450..=550).contains(&changes), "{changes} changes of sign in half a second of 500 Hz");
+    // Ten changes in each period; the player of an emulated machine may be late for some of them.
+    let mut last = 0.0_f32;
+    let mut changes: Vec<usize> = (0..50)
+        .map(|_| {
+            read(&mut *microphones, &mut samples);
+            let signs = samples.chunks(2).filter(|frame| {
+                let changed = frame[0] * last < 0.0;
+                last = frame[0];
+                changed
+            });
+            signs.count()
+        })
+        .collect();
+    changes.sort_unstable();
+    assert!((9..=11).contains(&changes[25]), "changes of sign in 10 ms of 500 Hz: {changes:?}");
 }
 
 #[test]
