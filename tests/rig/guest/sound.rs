@@ -292,6 +292,10 @@ fn a_card_that_only_runs_at_16_khz_gives_48_khz() {
         .map(|_| {
             read(&mut *microphones, &mut samples);
             let signs = samples.chunks(2).filter(|frame| {
+                // A sample at the change itself may be zero to the last bit on one processor and not on another.
+                if frame[0].abs() < 0.01 {
+                    return false;
+                }
                 let changed = frame[0] * last < 0.0;
                 last = frame[0];
                 changed
