@@ -8,8 +8,6 @@ mod guest;
 mod kernel;
 mod root;
 
-use std::path::Path;
-
 use anyhow::bail;
 
 pub use debian::kernel_interface;
@@ -124,14 +122,4 @@ pub fn test(architecture: Architecture, tests: &[String], only: Option<&str>) ->
     let chosen = if tests.is_empty() { &all[..] } else { tests };
     say(&format!("rig: {} in a virtual {}", chosen.join(", "), architecture.debian()));
     guest::test(architecture, chosen, only)
-}
-
-/// Builds `rostrumd`, `channeld` and whatever else `packages` are for `architecture`; gives the folder of the programs.
-///
-/// # Errors
-/// When the build fails.
-pub fn build_for(architecture: Architecture, arguments: &[&str]) -> anyhow::Result<Box<Path>> {
-    apt(PACKAGES)?;
-    kernel_interface()?;
-    cross::build(architecture, arguments)
 }
