@@ -4,7 +4,11 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use crate::{go, paths, process::run as run_step, setup};
+use crate::{
+    go, paths,
+    process::{cargo, run as run_step},
+    setup,
+};
 
 /// What `cargo xtask bench` takes.
 #[derive(clap::Args)]
@@ -37,10 +41,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         setup::simulcast_clip()?;
     }
     setup::build("release")?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     run_step(
         "cargo: building the bench",
-        Command::new(cargo)
+        cargo()
             .args(["build", "--release", "-p", "rostrum-tests", "--bin", "bench"])
             .current_dir(paths::root()),
     )?;

@@ -18,6 +18,13 @@ pub fn say(text: &str) {
     let _ = writeln!(out, "xtask: {text}");
 }
 
+/// Prints a result on standard output.
+pub fn print(line: &str) {
+    let mut out = std::io::stdout().lock();
+    // Nobody reads it when this fails.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
 /// Runs `command` to its end with its output shown on standard error, after saying `what`.
 ///
 /// # Errors
@@ -40,6 +47,14 @@ pub fn run(what: &str, command: &mut Command) -> anyhow::Result<()> {
 /// When it cannot be started.
 pub fn status(command: &mut Command) -> anyhow::Result<ExitStatus> {
     command.status().with_context(|| format!("cannot start {}", display(command)))
+}
+
+/// The cargo that runs us, or else the first of the path.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // A cargo hands down what its configuration sets; the one below would take it for a change and build anew.
+    cargo.env_remove("V4L2R_VIDEODEV2_H_PATH");
+    cargo
 }
 
 /// The command as one would type it.

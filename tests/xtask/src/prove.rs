@@ -1,10 +1,12 @@
 //! `cargo xtask prove NAME`: proofs that take longer than a test may.
 
-use std::process::Command;
-
 use anyhow::bail;
 
-use crate::{paths, process::run as run_step, setup};
+use crate::{
+    paths,
+    process::{cargo, run as run_step},
+    setup,
+};
 
 /// What `cargo xtask prove` takes.
 #[derive(clap::Args)]
@@ -28,7 +30,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         bail!("there is no proof named {}; there are: {}", options.name, names.join(", "));
     };
     setup::to_build()?;
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = cargo();
     command.arg("test").args(*words).current_dir(paths::root());
     run_step(&format!("cargo: proving {name}"), &mut command)
 }

@@ -12,10 +12,12 @@ use anyhow::{Context, bail};
 
 use crate::{
     go, paths,
-    process::{run, say},
+    process::{cargo, run, say},
     rig,
 };
 
+/// What cargo builds as the programs that are installed.
+pub(crate) const OUR_PROGRAMS: &[&str] = &["-p", "rostrum-channel", "-p", "rostrumd", "--bins"];
 /// Debian packages with the reason for each.
 const BUILD_PACKAGES: &[(&str, &str)] = &[
     ("build-essential", "C compiler for libopus and others"),
@@ -235,10 +237,9 @@ pub fn tools_dir() -> PathBuf {
 pub fn cargo_deny() -> anyhow::Result<()> {
     let dir = tools_dir();
     once(&dir.join("complete"), b"1", || {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         run(
             "cargo: building cargo-deny 0.20.2, which checks licences and sources of dependencies",
-            Command::new(cargo)
+            cargo()
                 .args(["install", "-q", "--locked", "--version", "=0.20.2", "--root"])
                 .arg(&dir)
                 .arg("cargo-deny"),
@@ -352,8 +353,8 @@ pub(crate) fn require(program: &str, version: &str, what: &str) -> anyhow::Resul
 /// # Errors
 /// When the build fails.
 pub fn build(profile: &str) -> anyhow::Result<()> {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["build", "-p", "rostrum-channel", "-p", "rostrumd", "--bins"]).current_dir(paths::root());
+    let mut command = cargo();
+    command.arg("build").args(OUR_PROGRAMS).current_dir(paths::root());
     if profile == "release" {
         command.arg("--release");
     }

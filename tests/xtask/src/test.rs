@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 
 use crate::{
     paths,
-    process::{say, status},
+    process::{cargo, print, say, status},
     rig::{self, Architecture},
     setup,
 };
@@ -92,7 +92,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let all = tests()?;
     if options.list {
         for test in all {
-            say_plain(&format!("{:32} {}", test.name, test.about));
+            print(&format!("{:32} {}", test.name, test.about));
         }
         return Ok(());
     }
@@ -139,9 +139,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         }
     }
     if !failed.is_empty() {
-        say_plain(&format!("failed: {}", failed.join(" ")));
+        print(&format!("failed: {}", failed.join(" ")));
     }
-    say_plain(&format!("{} passed, {} failed", total - failed.len(), failed.len()));
+    print(&format!("{} passed, {} failed", total - failed.len(), failed.len()));
     if failed.is_empty() { Ok(()) } else { std::process::exit(1) }
 }
 
@@ -207,8 +207,7 @@ fn about(path: &Path) -> anyhow::Result<String> {
 }
 
 fn command(test: &Test) -> anyhow::Result<Command> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = cargo();
     command.current_dir(paths::root()).stdin(Stdio::null());
     match &test.kind {
         Kind::Tool(words) => {
@@ -255,10 +254,4 @@ fn command(test: &Test) -> anyhow::Result<Command> {
         }
     }
     Ok(command)
-}
-
-fn say_plain(line: &str) {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
