@@ -1,9 +1,12 @@
 //! Camera frames into the encoders of the layers, on a thread of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rostrum_hal::{
-    FrameSize, PixelFormat, Timestamp,
+    Frame, FrameSize, PixelFormat, Timestamp,
     camera::{Camera, CameraError, StreamFormat},
     encoder::VideoEncoderFactory,
 };
@@ -15,6 +18,7 @@ use crate::{
     config::Picture,
     counters::Counters,
     input::{Health, Input, Inputs},
+    losses::{Gaps, Losses},
     pulse::Pulse,
     screen::ScreenFeed,
     stay::Outlet,
@@ -94,6 +98,8 @@ struct CameraLoop {
     pipeline: CameraPipeline,
     commands: mpsc::UnboundedReceiver<CameraCommand>,
     health: Health,
+    gaps: Gaps,
+    losses: Losses,
     meeting: bool,
     self_view: bool,
     wanted: [bool; 3],
@@ -106,8 +112,17 @@ impl CameraLoop {
         commands: mpsc::UnboundedReceiver<CameraCommand>,
     ) -> Self {
         let health = Health::of(Part::Camera, &wiring.inputs);
-        let mut this =
-            Self { wiring, pipeline, commands, health, meeting: false, self_view: true, wanted: [true; 3] };
+        let mut this = Self {
+            wiring,
+            pipeline,
+            commands,
+            health,
+            gaps: Gaps::at(0.0),
+            losses: Losses::default(),
+            meeting: false,
+            self_view: true,
+            wanted: [true; 3],
+        };
         this.activate();
         this
     }
@@ -144,13 +159,14 @@ impl CameraLoop {
         };
         let format = self.wiring.camera.start(wanted).await?;
         log::info!(size:% = format.size, frame_rate_hz = format.frame_rate_hz; "the camera runs");
+        self.gaps = Gaps::at(format.frame_rate_hz);
         loop {
             self.wiring.pulse.beat(Timestamp::now());
             tokio::select! {
                 frame = self.wiring.camera.next_frame() => match frame {
                     Ok(frame) => {
                         self.health.healthy();
-                        self.wiring.counters.camera_frame();
+                        self.count(&frame);
                         if !self.meeting {
                             continue;
                         }
@@ -169,6 +185,15 @@ impl CameraLoop {
                     None => return Ok(()),
                 },
             }
+        }
+    }
+
+    fn count(&mut self, frame: &Frame) {
+        self.wiring.counters.camera_frame();
+        let lost = self.gaps.before(frame.sequence, frame.capture_time);
+        self.wiring.counters.camera_frames_lost(lost);
+        if let Some(frames) = self.losses.add(Instant::now(), lost) {
+            log::warn!(frames; "the camera or its bus lost frames");
         }
     }
 

@@ -6,6 +6,7 @@ mod control;
 mod counters;
 mod guest_link;
 mod input;
+mod losses;
 mod memory;
 mod people;
 mod pulse;
@@ -14,7 +15,7 @@ mod senses;
 mod stay;
 mod voice;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -64,6 +65,9 @@ enum Task {
     Profiles,
 }
 
+/// A start that takes longer hangs.
+const STARTING: Duration = Duration::from_secs(60);
+
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Task::Run) {
@@ -103,12 +107,18 @@ async fn run(config: Config) -> anyhow::Result<()> {
             seed: config.board.camera_id.map(u64::from),
         },
     )?;
+
+    // What must not hang; from here on the watchdog wants to be fed.
+    let pulses = Pulses::default();
+    let control_pulse = pulses.watch("control", Timestamp::now() + STARTING);
+    let feeder = board.watchdog.map(|watchdog| senses::feed(watchdog, pulses.clone()));
+
     let udid = match board.identity.udid() {
         Ok(udid) => udid,
         Err(error) => {
             // A board without a name is no reason for one reset after the other.
-            if let Some(mut watchdog) = board.watchdog {
-                watchdog.disarm()?;
+            if let Some(feeder) = feeder {
+                feeder.disarm().await;
             }
             return Err(error.into());
         }
@@ -133,9 +143,6 @@ async fn run(config: Config) -> anyhow::Result<()> {
         counters: Arc::clone(&counters),
         inputs: inputs.clone(),
     })?;
-
-    // What must not hang.
-    let pulses = Pulses::default();
 
     // What goes out: from the camera and the microphones.
     let outlet = Outlet::default();
@@ -231,9 +238,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
         guest_link: None,
         rtt: None,
         exit: false,
-        pulse: pulses.watch("control", Timestamp::now()),
+        pulse: control_pulse,
     };
-    let feeder = board.watchdog.map(|watchdog| senses::feed(watchdog, pulses));
     print(&format!("rostrumd ready panel=http://{}", panel.address))?;
     log::info!(board = board.name.as_str(), udid:%, panel:% = panel.address; "ready");
     // Without systemd there is nobody to tell.

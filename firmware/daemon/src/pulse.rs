@@ -30,7 +30,7 @@ pub(crate) struct Pulse {
 }
 
 impl Pulses {
-    /// Watches one more loop, which came round just now.
+    /// Watches one more loop, which came round just now; one that is still to begin has until some time after `now`.
     pub(crate) fn watch(&self, name: &'static str, now: Timestamp) -> Pulse {
         let pulse = Pulse { name, last: Arc::new(AtomicU64::new(0)) };
         pulse.beat(now);
@@ -75,6 +75,16 @@ mod tests {
         assert_eq!(pulses.hanging(at(111)), Some("capture"));
         audio.beat(at(111));
         assert_eq!(pulses.hanging(at(112)), None);
+    }
+
+    #[test]
+    fn a_loop_that_begins_later_has_until_then() {
+        let pulses = Pulses::default();
+        let control = pulses.watch("control", at(160));
+        assert_eq!(pulses.hanging(at(165)), None);
+        assert_eq!(pulses.hanging(at(171)), Some("control"));
+        control.beat(at(105));
+        assert_eq!(pulses.hanging(at(116)), Some("control"));
     }
 
     #[test]

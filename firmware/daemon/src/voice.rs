@@ -28,6 +28,7 @@ use rostrum_room::Part;
 use crate::{
     counters::Counters,
     input::{Health, Inputs},
+    losses::Losses,
     pulse::{Pulse, Pulses},
     stay::Outlet,
 };
@@ -105,6 +106,7 @@ pub(crate) fn start(wiring: VoiceWiring) -> anyhow::Result<Voice> {
             outlet: wiring.outlet,
             counters: wiring.counters,
             health: Health::of(Part::Microphones, &wiring.inputs),
+            losses: Losses::default(),
             heard: Instant::now(),
             pulse: wiring.pulses.watch("capture", Timestamp::now()),
         };
@@ -130,6 +132,7 @@ struct Capture {
     outlet: Outlet,
     counters: Arc<Counters>,
     health: Health,
+    losses: Losses,
     heard: Instant,
     pulse: Pulse,
 }
@@ -152,7 +155,11 @@ impl Capture {
                     self.send(&samples, time);
                 }
                 Err(MicrophoneError::Overrun { lost_frames }) => {
-                    log::warn!(lost_frames; "the capture thread was too slow");
+                    let lost = lost_frames as u64;
+                    self.counters.microphone_samples_lost(lost);
+                    if let Some(samples) = self.losses.add(Instant::now(), lost) {
+                        log::warn!(samples; "the thread of the microphones was too slow; sound was lost");
+                    }
                 }
                 Err(error) => {
                     self.health.faulty(error);

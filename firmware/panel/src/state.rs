@@ -228,6 +228,10 @@ pub struct Device {
 pub struct Statistics {
     /// Frames that came from the camera.
     pub camera_frames: u64,
+    /// Frames that the camera missed at its rate, or that nobody fetched in time.
+    pub camera_frames_lost: u64,
+    /// Samples of each microphone that nobody fetched in time.
+    pub microphone_samples_lost: u64,
     /// Encoded frames that were sent, over all layers.
     pub frames_sent: u64,
     /// Pictures shown on the room's screen.

@@ -72,6 +72,8 @@ fn render(state: &crate::State, watchers: usize) -> String {
             gauge!("rostrum_rtt_seconds").set(rtt_ms / 1000.0);
         }
         counter!("rostrum_camera_frames_total").absolute(state.statistics.camera_frames);
+        counter!("rostrum_camera_frames_lost_total").absolute(state.statistics.camera_frames_lost);
+        counter!("rostrum_microphone_samples_lost_total").absolute(state.statistics.microphone_samples_lost);
         counter!("rostrum_frames_sent_total").absolute(state.statistics.frames_sent);
         counter!("rostrum_frames_shown_total").absolute(state.statistics.frames_shown);
         counter!("rostrum_audio_packets_sent_total").absolute(state.statistics.audio_packets_sent);
@@ -89,6 +91,14 @@ fn describe() {
     describe_gauge!("rostrum_picture_watchers", "Pages that show the live picture.");
     describe_gauge!("rostrum_rtt_seconds", "Round trip to the service.");
     describe_counter!("rostrum_camera_frames_total", "Frames that came from the camera.");
+    describe_counter!(
+        "rostrum_camera_frames_lost_total",
+        "Frames that the camera missed at its rate, or that nobody fetched in time."
+    );
+    describe_counter!(
+        "rostrum_microphone_samples_lost_total",
+        "Samples of each microphone that nobody fetched in time."
+    );
     describe_counter!("rostrum_frames_sent_total", "Encoded frames sent, over all layers.");
     describe_counter!("rostrum_frames_shown_total", "Pictures shown on the room's screen.");
     describe_counter!("rostrum_audio_packets_sent_total", "Packets of sound sent.");

@@ -84,6 +84,8 @@ async fn metrics_tell_the_phase_and_mute() {
         r#"rostrum_room_phase{phase="idle"} 0"#,
         "rostrum_room_muted 0",
         "rostrum_camera_frames_total 0",
+        "rostrum_camera_frames_lost_total 0",
+        "rostrum_microphone_samples_lost_total 0",
         r#"rostrum_build_info{version="1.2.3"} 1"#,
     ] {
         assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
