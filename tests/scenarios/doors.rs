@@ -117,7 +117,8 @@ fn the_management_api_wants_the_applications_key() {
     let url = format!("{}/api/v1/channels", lab.service.url);
     let error = xtask::room::http("GET", &url, None, None).unwrap_err().to_string();
     assert!(error.contains("401"), "{error}");
-    let error = xtask::room::http("GET", &url, Some("Basic ZGVtbzp3cm9uZw=="), None).unwrap_err().to_string();
+    let wrong = Some(("Authorization", "Basic ZGVtbzp3cm9uZw=="));
+    let error = xtask::room::http("GET", &url, wrong, None).unwrap_err().to_string();
     assert!(error.contains("401"), "{error}");
     lab.service.api("GET", "/api/v1/channels", None).unwrap();
 }

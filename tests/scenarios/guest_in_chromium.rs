@@ -27,7 +27,7 @@ fn a_room_and_a_guest_see_and_hear_each_other() {
     let mut browser = Browser::with(lab.dir(), &devices).unwrap();
 
     // A person presses Join on the panel's page.
-    browser.open("panel", &room.panel).unwrap();
+    browser.open("panel", &room.panel.url).unwrap();
     browser.click("panel", "join").unwrap();
     in_channel(&room).unwrap();
     browser.open("guest", &lab.guest_link("Ada").unwrap()).unwrap();

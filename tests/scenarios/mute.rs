@@ -59,7 +59,7 @@ fn panel_button_switch_and_service_agree_and_muted_is_silent() {
     let lab = Lab::new().unwrap();
     let room = lab.joined_room("room").unwrap();
     let mut browser = Browser::start(lab.dir()).unwrap();
-    browser.open("panel", &room.panel).unwrap();
+    browser.open("panel", &room.panel.url).unwrap();
     browser.open("guest", &lab.guest_link("Ada").unwrap()).unwrap();
     until("the room's voice", PATIENCE, || {
         Ok((sound::level(&browser.sound("guest", "room", 1.5)?) > 0.003).then_some(()))

@@ -60,7 +60,7 @@ fn wide(peer: &mut Python) {
 fn shrinks_and_grows_back(more: &[&str]) {
     let network = Network::new().unwrap();
     network.limit(3_000, 300).unwrap();
-    let lab = Lab::on(&network, "").unwrap();
+    let lab = Lab::at(&network.here, "").unwrap();
     let _room = lab.joined_room("room").unwrap();
     let mut narrow = subscriber(&lab, Some(&network), "narrow", more);
     let mut other = subscriber(&lab, None, "other", more);
@@ -105,7 +105,7 @@ fn shrinks_and_grows_back(more: &[&str]) {
 fn a_viewer_that_estimates_by_itself_gets_what_its_link_carries() {
     let network = Network::new().unwrap();
     network.limit(500, 300).unwrap();
-    let lab = Lab::on(&network, "").unwrap();
+    let lab = Lab::at(&network.here, "").unwrap();
     let _room = lab.joined_room("room").unwrap();
     let url = format!("{}/whep/{CHANNEL}?user=room&source=camera", lab.service.url_at(Some(&network.here)));
     let token = lab.service.token(CHANNEL, "viewer", None).unwrap();

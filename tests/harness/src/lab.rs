@@ -2,7 +2,6 @@
 
 use std::{path::Path, time::Duration};
 
-use crate::Network;
 use serde_json::Value;
 use xtask::room::{Service, ServiceOptions, Terminal, TerminalOptions};
 
@@ -40,17 +39,17 @@ impl Lab {
         Ok(Self { service: Service::start(&options)?, dir })
     }
 
-    /// Starts a service that a host on a network of its own reaches too.
+    /// Starts a service that others reach at the address `here` of this machine too.
     ///
     /// # Errors
     /// When it does not listen.
-    pub fn on(network: &Network, extra: &str) -> anyhow::Result<Self> {
+    pub fn at(here: &str, extra: &str) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("rostrum-").tempdir()?;
         let options = ServiceOptions {
             profile: "debug",
             dir: &dir.path().join("service"),
             ports: (0, 0),
-            address: Some(&network.here),
+            address: Some(here),
             extra,
         };
         Ok(Self { service: Service::start(&options)?, dir })

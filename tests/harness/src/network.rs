@@ -9,6 +9,49 @@ use std::{
 
 use anyhow::Context;
 
+/// A network whose other end is the card of a virtual machine.
+pub struct Cable {
+    /// Name of its device.
+    pub device: String,
+    /// Our end of it: where the virtual machine reaches services of ours.
+    pub here: String,
+    /// The virtual machine's end.
+    pub there: String,
+}
+
+impl Cable {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// When it cannot be made, for want of rights for example.
+    pub fn new() -> anyhow::Result<Self> {
+        let (tag, subnet) = place();
+        let cable =
+            Self { device: format!("ro{tag}"), here: format!("{subnet}.1"), there: format!("{subnet}.2") };
+        let user = Command::new("id").arg("-u").output()?.stdout;
+        let user = String::from_utf8_lossy(&user).trim().to_owned();
+        ip(&["tuntap", "add", &cable.device, "mode", "tap", "user", &user])?;
+        ip(&["addr", "add", &format!("{}/24", cable.here), "dev", &cable.device])?;
+        ip(&["link", "set", &cable.device, "up"])?;
+        Ok(cable)
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        let _ = ip(&["link", "del", &self.device]);
+    }
+}
+
+/// A name and the first three bytes of addresses that nobody else has.
+///
+/// Two bytes of the process's number and one that counts make collisions unlikely; a name that is taken fails.
+fn place() -> (String, String) {
+    let (process, number) = (std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    let tag = format!("{}n{number}", process % 100_000);
+    (tag, format!("10.{}.{}", 128 + process / 256 % 100, (process + 97 * number) % 256))
+}
+
 /// Counts the networks of this process, so that their names and addresses differ.
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -28,10 +71,7 @@ impl Network {
     /// # Errors
     /// When it cannot be made, for want of rights for example.
     pub fn new() -> anyhow::Result<Self> {
-        // Two bytes of the process's number and one that counts make collisions unlikely; a name that is taken fails.
-        let (process, number) = (std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let tag = format!("{}n{number}", process % 100_000);
-        let subnet = format!("10.{}.{}", 128 + process / 256 % 100, (process + 97 * number) % 256);
+        let (tag, subnet) = place();
         let network = Self {
             namespace: format!("rostrum-{tag}"),
             device: format!("ro{tag}"),

@@ -53,7 +53,7 @@ impl Rgba {
 /// # Errors
 /// When the panel has no picture.
 pub fn of_screen(room: &Terminal) -> anyhow::Result<Rgba> {
-    let (_, jpeg) = xtask::room::http_bytes(&format!("{}/api/v1/screen.jpg?quality=95", room.panel))?;
+    let (_, jpeg) = xtask::room::http_bytes(&format!("{}/api/v1/screen.jpg?quality=95", room.panel.url))?;
     let file = tempfile::Builder::new().suffix(".jpg").tempfile()?;
     file.as_file().write_all(&jpeg)?;
     let probe = Command::new("ffprobe")

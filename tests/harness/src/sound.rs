@@ -21,7 +21,7 @@ pub struct Recording {
 /// # Errors
 /// When the panel does not answer with a WAV file.
 pub fn of_board(room: &Terminal, which: &str, seconds: u32) -> anyhow::Result<Recording> {
-    let url = format!("{}/api/v1/board/sound/{which}.wav?seconds={seconds}", room.panel);
+    let url = format!("{}/api/v1/board/sound/{which}.wav?seconds={seconds}", room.panel.url);
     let (headers, body) = xtask::room::http_bytes(&url)?;
     let start = headers.iter().find(|(name, _)| name == "x-start-time-us").map(|(_, value)| value.as_str());
     Ok(Recording { start_us: start.context("no X-Start-Time-Us")?.parse()?, samples: parse_wav(&body)? })

@@ -3,6 +3,7 @@
 It subscribes to everything and prints {"event": "frame"} for each picture (with the bar, where there is one) and
 {"event": "level"} ten times a second for each voice. Commands are JSON lines on standard input:
 {"do": "sound", "user": "room", "seconds": 2}   answers {"event": "sound", "file": FILE, "start_us": ...}
+{"do": "picture", "user": "room"}               answers {"event": "picture", "file": FILE, "width": ..., "height": ...}, its luma
 {"do": "send", "text": "hello", "topic": "t"}   sends data to everybody
 {"do": "mute", "muted": true}                   mutes its own microphone
 {"do": "rpc", "user": "ann", "method": "echo", "payload": "x"}   answers {"event": "rpc", "value": ...} or its "code"
@@ -83,6 +84,10 @@ class Ears:
         raise TimeoutError(f"{user} gave no sound for {seconds} s (after {start} pieces)")
 
 
+# The newest picture of each user: its luma.
+pictures = {}
+
+
 async def watch(track, user: str, options) -> None:
     stream = rtc.VideoStream(track, format=rtc.VideoBufferType.I420, capacity=1)
     count = 0
@@ -90,6 +95,7 @@ async def watch(track, user: str, options) -> None:
         came = now_us()
         frame = event.frame
         luma = np.frombuffer(frame.data, np.uint8, frame.width * frame.height).reshape(frame.height, frame.width)
+        pictures[user] = luma
         count += 1
         if options.quiet_frames and count % 15 != 1:
             continue
@@ -336,6 +342,12 @@ async def main() -> None:
             with os.fdopen(handle, "wb") as file:
                 file.write(samples.astype("<f4").tobytes())
             say("sound", file=name, start_us=start_us)
+        elif command["do"] == "picture":
+            luma = pictures.get(command["user"], np.zeros((0, 0), np.uint8))
+            handle, name = tempfile.mkstemp(suffix=".y", dir=os.environ.get("TMPDIR"))
+            with os.fdopen(handle, "wb") as file:
+                file.write(luma.tobytes())
+            say("picture", file=name, width=luma.shape[1], height=luma.shape[0])
         elif command["do"] == "mute" and microphone:
             microphone.mute() if command["muted"] else microphone.unmute()
         else:

@@ -48,6 +48,10 @@ static unsigned int instances = 8;
 module_param(instances, uint, 0644);
 MODULE_PARM_DESC(instances, "streams at a time; STREAMON of one more fails with EBUSY");
 
+static unsigned int compression = 1;
+module_param(compression, uint, 0644);
+MODULE_PARM_DESC(compression, "spends so many times the bit rate: as I_PCM compresses nothing, a board's encoder makes of the same bits so much more");
+
 static unsigned int frames;
 module_param(frames, uint, 0444);
 MODULE_PARM_DESC(frames, "frames encoded since the module was loaded");
@@ -155,7 +159,7 @@ static u32 bytes_per_frame(const struct rig_h264_context *context)
 	u64 bits = div_u64((u64)context->bitrate * context->time_per_frame.numerator,
 			   context->time_per_frame.denominator);
 
-	return min_t(u64, bits / 8, RIG_H264_NO_BUDGET);
+	return min_t(u64, bits / 8 * compression, RIG_H264_NO_BUDGET);
 }
 
 static void take_settings(struct rig_h264_context *context,

@@ -91,7 +91,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             },
         )?);
     }
-    let panels: Vec<_> = terminals.iter().map(|terminal| terminal.panel.clone()).collect();
+    let panels: Vec<_> = terminals.iter().map(|terminal| terminal.panel.url.clone()).collect();
     let guest = service.guest_link(&options.channel)?;
     if options.json {
         let line = json!({

@@ -23,6 +23,8 @@ enum Command {
     Prove(prove::Options),
     /// Boots a virtual machine with virtual hardware and runs the drivers' tests in it.
     Rig(rig::Options),
+    /// Builds rostrumd and channeld for this machine or for an arm64 board, and prints where they are.
+    Build(rig::BuildOptions),
     /// Makes the README's screenshots again from a running demo.
     Screenshots,
     /// Installs everything the other commands need, and nothing else.
@@ -36,6 +38,7 @@ fn main() -> anyhow::Result<()> {
         Command::Bench(options) => bench::run(&options),
         Command::Prove(options) => prove::run(&options),
         Command::Rig(options) => rig::run(&options),
+        Command::Build(options) => rig::build(&options),
         Command::Screenshots => screenshots::run(),
         Command::Setup => setup::everything(),
     }

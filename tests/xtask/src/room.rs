@@ -166,7 +166,8 @@ impl Service {
     /// When the answer is not a success; the message holds it.
     pub fn api(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
         let credentials = BASE64_STANDARD.encode(format!("{}:{}", self.app_id, self.app_key));
-        http(method, &format!("{}{path}", self.url), Some(&format!("Basic {credentials}")), body)
+        let authorization = format!("Basic {credentials}");
+        http(method, &format!("{}{path}", self.url), Some(("Authorization", &authorization)), body)
     }
 }
 
@@ -183,8 +184,8 @@ fn write_service_config(dir: &Path, http: &str, media_port: u16, rest: &str) -> 
 pub struct Terminal {
     /// The program.
     pub program: Running,
-    /// `http://127.0.0.1:PORT` of its panel.
-    pub panel: String,
+    /// Its panel.
+    pub panel: Panel,
     config: PathBuf,
     profile: String,
     log: PathBuf,
@@ -237,13 +238,13 @@ impl Terminal {
         Ok(Self { program, panel, config: file, profile: options.profile.into(), log })
     }
 
-    fn spawn(profile: &str, config: &Path, log: &Path) -> anyhow::Result<(Running, String)> {
+    fn spawn(profile: &str, config: &Path, log: &Path) -> anyhow::Result<(Running, Panel)> {
         let mut command = Command::new(paths::program(profile, "rostrumd"));
         command.arg("--config").arg(config);
         let mut program = Running::start("rostrumd", log.to_owned(), &mut command)?;
-        let panel =
+        let url =
             program.line(READY, |line| line.strip_prefix("rostrumd ready panel=").map(str::to_owned))?;
-        Ok((program, panel))
+        Ok((program, Panel::at(url)))
     }
 
     /// Starts it again after it was killed, as systemd would.
@@ -257,12 +258,76 @@ impl Terminal {
         Ok(())
     }
 
+    /// As [`Panel::api`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn api(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+        self.panel.api(method, path, body)
+    }
+
+    /// As [`Panel::state`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn state(&self) -> anyhow::Result<Value> {
+        self.panel.state()
+    }
+
+    /// As [`Panel::wait_for`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn wait_for(
+        &self,
+        what: &str,
+        timeout: Duration,
+        accept: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        self.panel.wait_for(what, timeout, accept)
+    }
+}
+
+/// The REST interface of a terminal's panel.
+pub struct Panel {
+    /// `http://ADDRESS:PORT`.
+    pub url: String,
+    /// What a login gave, where one is needed.
+    cookie: Option<String>,
+}
+
+impl Panel {
+    /// A panel that needs no login.
+    pub fn at(url: impl Into<String>) -> Self {
+        Self { url: url.into(), cookie: None }
+    }
+
+    /// Sets the first password of a panel that is reached over a network, and is logged in from then on.
+    ///
+    /// # Errors
+    /// When the panel does not answer, or somebody set one before.
+    pub fn set_password(&mut self, password: &str) -> anyhow::Result<()> {
+        let url = format!("{}/api/v1/password", self.url);
+        let mut response = agent()
+            .post(&url)
+            .header("Content-Type", "application/json")
+            .send(json!({"password": password}).to_string())
+            .with_context(|| format!("POST {url}"))?;
+        if !response.status().is_success() {
+            bail!("POST {url} answered {}: {}", response.status(), response.body_mut().read_to_string()?);
+        }
+        let cookie = response.headers().get("Set-Cookie").context("the login gave no cookie")?.to_str()?;
+        self.cookie = cookie.split(';').next().map(str::to_owned);
+        Ok(())
+    }
+
     /// Calls the panel's REST interface: `path` below `/api/v1`.
     ///
     /// # Errors
     /// When the answer is not a success; the message holds it.
     pub fn api(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
-        http(method, &format!("{}/api/v1{path}", self.panel), None, body)
+        let login = self.cookie.as_deref().map(|cookie| ("Cookie", cookie));
+        http(method, &format!("{}/api/v1{path}", self.url), login, body)
     }
 
     /// The panel's state.
@@ -302,20 +367,20 @@ pub fn camera_id(user: &str) -> u8 {
     user.bytes().fold(1, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte))
 }
 
-/// One HTTP request with a JSON body and a JSON answer (`Null` when it is empty).
+/// One HTTP request with a JSON body and a JSON answer (`Null` when it is empty); `login` is a header.
 ///
 /// # Errors
 /// When the answer is not a success; the message holds it.
 pub fn http(
     method: &str,
     url: &str,
-    authorization: Option<&str>,
+    login: Option<(&str, &str)>,
     body: Option<&Value>,
 ) -> anyhow::Result<Value> {
     let agent = agent();
     let mut request = ureq::http::Request::builder().method(method).uri(url);
-    if let Some(authorization) = authorization {
-        request = request.header("Authorization", authorization);
+    if let Some((header, value)) = login {
+        request = request.header(header, value);
     }
     let mut response = match body {
         Some(body) => {

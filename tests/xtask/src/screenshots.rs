@@ -46,7 +46,7 @@ pub fn run() -> anyhow::Result<()> {
         "chromium: taking pictures of the panel and the guest's page",
         Command::new("node")
             .arg("screenshots.mjs")
-            .args([&terminal.panel, &link])
+            .args([&terminal.panel.url, &link])
             .arg(&images)
             .current_dir(paths::chromium_peer()),
     )

@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -18,28 +19,59 @@ pub(super) struct Boot<'a> {
     pub(super) architecture: Architecture,
     /// Shared with the guest as `/out`: it runs `/out/run` and leaves its exit code in `/out/exit-code`.
     pub(super) out: &'a Path,
-    /// The guest is ended after this.
-    pub(super) limit: Duration,
     /// A reset starts it again, where it ends the machine otherwise.
     pub(super) reboots: bool,
+    /// A socket where the guest listens for what to do (`guest/devices`), or none.
+    pub(super) shell: Option<&'a Path>,
+    /// A TAP device of this machine that is the other end of the guest's network card, or none.
+    pub(super) network: Option<&'a str>,
+}
+
+/// A guest that runs. It is ended when this is dropped.
+pub(super) struct Guest {
+    qemu: Child,
+    console: Option<JoinHandle<()>>,
 }
 
 const MEMORY_MIB: &str = "1536";
 
 impl Boot<'_> {
-    /// Boots, shows what the guest says, and gives its exit code.
-    pub(super) fn run(&self) -> anyhow::Result<i32> {
+    /// Boots, shows what the guest says, and gives its exit code; the guest is ended after `limit`.
+    pub(super) fn run(&self, limit: Duration) -> anyhow::Result<i32> {
         let code_file = self.out.join("exit-code");
         let _ = fs::remove_file(&code_file);
+        let mut guest = self.start()?;
+        let start = Instant::now();
+        while guest.qemu.try_wait()?.is_none() {
+            if start.elapsed() > limit {
+                bail!("the guest was not done within {} s", limit.as_secs());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        drop(guest);
+        let code = fs::read_to_string(&code_file).context("the guest ended before its work was done")?;
+        code.trim().parse().with_context(|| format!("the guest's exit code is {code:?}"))
+    }
+
+    /// Boots, and shows what the guest says.
+    pub(super) fn start(&self) -> anyhow::Result<Guest> {
         let mut command = self.command()?;
-        let child = command
+        let mut qemu = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {}", display(&command)))?;
-        self.watch(child)?;
-        let code = fs::read_to_string(&code_file).context("the guest ended before its work was done")?;
-        code.trim().parse().with_context(|| format!("the guest's exit code is {code:?}"))
+        let console = qemu.stdout.take().context("QEMU has no console")?;
+        let console = std::thread::spawn(move || {
+            // A console is bytes; what is no text is shown as well as can be.
+            let mut lines = BufReader::new(console);
+            let mut line = Vec::new();
+            while lines.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+                eprint_line(&String::from_utf8_lossy(&line));
+                line.clear();
+            }
+        });
+        Ok(Guest { qemu, console: Some(console) })
     }
 
     fn command(&self) -> anyhow::Result<Command> {
@@ -75,33 +107,28 @@ impl Boot<'_> {
         if !self.reboots {
             qemu.arg("-no-reboot");
         }
+        if let Some(socket) = self.shell {
+            qemu.arg("-chardev")
+                .arg(format!("socket,id=shell,path={},server=on,wait=off", socket.display()))
+                .args(["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=shell"]);
+        }
+        if let Some(device) = self.network {
+            qemu.arg("-netdev")
+                .arg(format!("tap,id=network,ifname={device},script=no,downscript=no"))
+                .args(["-device", "virtio-net-pci,netdev=network"]);
+        }
         Ok(qemu)
     }
+}
 
-    /// Shows the console until the machine is off.
-    fn watch(&self, mut child: Child) -> anyhow::Result<()> {
-        let console = child.stdout.take().context("QEMU has no console")?;
-        let reader = std::thread::spawn(move || {
-            // A console is bytes; what is no text is shown as well as can be.
-            let mut lines = BufReader::new(console);
-            let mut line = Vec::new();
-            while lines.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
-                eprint_line(&String::from_utf8_lossy(&line));
-                line.clear();
-            }
-        });
-        let start = Instant::now();
-        while child.try_wait()?.is_none() {
-            if start.elapsed() > self.limit {
-                child.kill()?;
-                child.wait()?;
-                let _ = reader.join();
-                bail!("the guest was not done within {} s", self.limit.as_secs());
-            }
-            std::thread::sleep(Duration::from_millis(50));
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // It is off already, or to be.
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+        if let Some(console) = self.console.take() {
+            let _ = console.join();
         }
-        let _ = reader.join();
-        Ok(())
     }
 }
 

@@ -11,27 +11,28 @@ use anyhow::{Context, ensure};
 use super::{Architecture, root};
 use crate::{
     paths,
-    process::{display, run},
+    process::{self, display, run},
 };
 
 /// `cargo`, set up for `architecture`.
 ///
 /// For arm64 it is Debian's: the library for that target is a Debian package, which is in the guest's root.
 pub(super) fn cargo(architecture: Architecture) -> anyhow::Result<Command> {
-    let mut cargo = Command::new(match architecture {
-        Architecture::Amd64 => std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()),
-        Architecture::Arm64 => "/usr/bin/cargo".into(),
-    });
-    cargo.current_dir(paths::root()).stdin(Stdio::null());
     if architecture == Architecture::Amd64 {
+        let mut cargo = process::cargo();
+        cargo.current_dir(paths::root()).stdin(Stdio::null());
         return Ok(cargo);
     }
+    let mut cargo = Command::new("/usr/bin/cargo");
+    cargo.current_dir(paths::root()).stdin(Stdio::null());
     let root = root::root(architecture)?;
     let sysroot = format!("--sysroot={}", root.display());
     let libraries = root.join("usr/lib/aarch64-linux-gnu/pkgconfig");
     let packages: Vec<PathBuf> = vec![libraries, root.join("usr/share/pkgconfig")];
     // What another toolchain set for itself, as rustup does for what it starts.
-    for variable in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTC_WRAPPER", "CARGO_ENCODED_RUSTFLAGS"] {
+    for variable in
+        ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTC_WRAPPER", "CARGO_ENCODED_RUSTFLAGS", "V4L2R_VIDEODEV2_H_PATH"]
+    {
         cargo.env_remove(variable);
     }
     let mut path = OsString::from("/usr/bin:/bin:");
@@ -60,6 +61,15 @@ fn target_dir(architecture: Architecture) -> PathBuf {
     match architecture {
         Architecture::Amd64 => paths::target(),
         Architecture::Arm64 => paths::target().join("arm64"),
+    }
+}
+
+/// Builds the terminal; gives the folder of the program.
+pub(super) fn build_terminal(architecture: Architecture) -> anyhow::Result<Box<Path>> {
+    match architecture {
+        // Built together, as every test does, or cargo would choose other features and build all anew.
+        Architecture::Amd64 => build(architecture, crate::setup::OUR_PROGRAMS),
+        Architecture::Arm64 => build(architecture, &["-p", "rostrumd", "--bins"]),
     }
 }
 

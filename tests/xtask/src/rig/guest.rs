@@ -9,8 +9,8 @@ use crate::paths;
 
 /// The package of the emulators and the guest's tests.
 const PACKAGE: &str = "rostrum-rig";
-/// Programs that make devices in the guest.
-const EMULATORS: &[&str] = &["uvc-camera"];
+/// Programs that make devices in the guest, or are at their other end.
+const EMULATORS: &[&str] = &["uvc-camera", "other-side"];
 /// The tests whose guest is reset.
 const RESET: &str = "reset";
 /// A guest that is emulated takes minutes; one that hangs is ended.
@@ -67,6 +67,15 @@ pub(super) fn shell(architecture: Architecture, command: &str) -> anyhow::Result
 }
 
 fn run(architecture: Architecture, out: &Path, commands: &str, reboots: bool) -> anyhow::Result<()> {
+    prepare(architecture, out, commands)?;
+    match (Boot { architecture, out, reboots, shell: None, network: None }).run(LIMIT)? {
+        0 => Ok(()),
+        code => bail!("the guest ended with {code}"),
+    }
+}
+
+/// Puts into the shared folder what every guest starts with, and what this one does then.
+pub(super) fn prepare(architecture: Architecture, out: &Path, commands: &str) -> anyhow::Result<()> {
     let programs = cross::build(architecture, &["-p", PACKAGE, "--bins"])?;
     for emulator in EMULATORS {
         fs::copy(programs.join(emulator), out.join(emulator))?;
@@ -74,34 +83,31 @@ fn run(architecture: Architecture, out: &Path, commands: &str, reboots: bool) ->
     for script in ["devices", "run"] {
         fs::copy(paths::root().join("tests/rig/guest").join(script), out.join(script))?;
     }
-    fs::write(out.join("commands"), commands)?;
-    let boot = Boot { architecture, out, limit: LIMIT, reboots };
-    match boot.run()? {
-        0 => Ok(()),
-        code => bail!("the guest ended with {code}"),
-    }
+    Ok(fs::write(out.join("commands"), commands)?)
 }
 
 /// A folder that the guest shares, taken away when it is done.
-struct OutFolder {
-    path: std::path::PathBuf,
+pub(super) struct OutFolder {
+    pub(super) path: std::path::PathBuf,
 }
 
 impl OutFolder {
     /// Copies a program to where the guest finds it.
-    fn take(&self, name: &str, program: &Path) -> anyhow::Result<()> {
-        fs::copy(program, self.path.join(name)).with_context(|| format!("cannot copy the test {name}"))?;
+    pub(super) fn take(&self, name: &str, program: &Path) -> anyhow::Result<()> {
+        fs::copy(program, self.path.join(name)).with_context(|| format!("cannot copy {name}"))?;
         Ok(())
     }
 }
 
 impl Drop for OutFolder {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path);
+        if std::env::var_os("KEEP").is_none() {
+            let _ = fs::remove_dir_all(&self.path);
+        }
     }
 }
 
-fn out_folder(architecture: Architecture, what: &str) -> anyhow::Result<OutFolder> {
+pub(super) fn out_folder(architecture: Architecture, what: &str) -> anyhow::Result<OutFolder> {
     let name = format!("rostrum-rig-{}-{what}-{}", architecture.debian(), std::process::id());
     let path = std::env::temp_dir().join(name);
     fs::create_dir_all(&path)?;

@@ -23,6 +23,7 @@ const RECIPE: u32 = 1;
 const MODULES: &[&str] = &[
     "virtio_pci",
     "virtio_net",
+    "virtio_console",
     "virtio_rng",
     "9p",
     "9pnet_virtio",

@@ -6,32 +6,37 @@ mod cross;
 mod debian;
 mod guest;
 mod kernel;
+mod machine;
 mod root;
 
 use anyhow::bail;
 
 pub use debian::kernel_interface;
+pub use machine::{Machine, MachineOptions};
 
 use crate::{
-    process::say,
+    process::{print, say},
     setup::{self, apt},
 };
 
-/// What the rig needs on this machine.
+/// What a build for arm64 needs on this machine.
+const CROSS_PACKAGES: &[(&str, &str)] = &[
+    ("gcc-aarch64-linux-gnu", "links programs for arm64"),
+    ("libc6-dev-arm64-cross", "links programs for arm64"),
+    ("mmdebstrap", "a Debian for arm64"),
+    ("rustc-web", "a Rust compiler whose arm64 library is a Debian package"),
+    ("cargo-web", "the cargo that belongs to it"),
+];
+/// What the rig needs beyond that.
 const PACKAGES: &[(&str, &str)] = &[
     ("qemu-system-x86", "the virtual machine, amd64"),
     ("qemu-system-arm", "the virtual machine, arm64"),
     ("build-essential", "builds kernel modules"),
     ("gcc-12", "the compiler that Debian's amd64 kernel was built with"),
     ("gcc-12-aarch64-linux-gnu", "the same for arm64"),
-    ("gcc-aarch64-linux-gnu", "links programs for arm64"),
-    ("libc6-dev-arm64-cross", "links programs for arm64"),
     ("kmod", "lists of kernel modules"),
     ("cpio", "the initial file system"),
     ("xz-utils", "the kernel's sources are packed with it"),
-    ("mmdebstrap", "a Debian for arm64"),
-    ("rustc-web", "a Rust compiler whose arm64 library is a Debian package"),
-    ("cargo-web", "the cargo that belongs to it"),
 ];
 
 /// What the virtual machine is.
@@ -85,6 +90,34 @@ pub struct Options {
     shell: Option<String>,
 }
 
+/// What `cargo xtask build` takes.
+#[derive(clap::Args)]
+pub struct BuildOptions {
+    /// What the programs run on.
+    #[arg(value_enum)]
+    architecture: Architecture,
+    /// Without optimisation, as the tests have them.
+    #[arg(long)]
+    debug: bool,
+}
+
+/// Builds the programs that are installed, and prints where they are.
+///
+/// # Errors
+/// When something cannot be installed or built.
+pub fn build(options: &BuildOptions) -> anyhow::Result<()> {
+    setup::to_build()?;
+    if options.architecture == Architecture::Arm64 {
+        apt(CROSS_PACKAGES)?;
+    }
+    let profile: &[&str] = if options.debug { &[] } else { &["--release"] };
+    let folder = cross::build(options.architecture, &[setup::OUR_PROGRAMS, profile].concat())?;
+    for program in ["rostrumd", "channeld"] {
+        print(&folder.join(program).display().to_string());
+    }
+    Ok(())
+}
+
 /// Boots the rig and runs tests in it.
 ///
 /// # Errors
@@ -103,7 +136,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 /// # Errors
 /// When something cannot be had or made.
 pub fn prepare(architecture: Architecture) -> anyhow::Result<()> {
-    apt(PACKAGES)?;
+    apt(&[CROSS_PACKAGES, PACKAGES].concat())?;
     kernel_interface()?;
     kernel::kernel(architecture)?;
     root::root(architecture)?;
