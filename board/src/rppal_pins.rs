@@ -101,9 +101,10 @@ pub(crate) fn not_a_raspberry_pi() -> String {
 pub(crate) fn pin_failure(pin: u8, error: &Error) -> Failure {
     let name = format!("the pin {pin}");
     match error {
-        Error::PinNotAvailable(_) => {
-            Failure::Absent { name, hint: "a Raspberry Pi has BCM pins 0 to 27".into() }
-        }
+        Error::PinNotAvailable(_) => Failure::Absent {
+            name,
+            hint: "a Raspberry Pi has BCM pins 0 to 27 on its header, a compute module 0 to 45".into(),
+        },
         Error::PinUsed(_) => {
             Failure::Unusable { name, message: "another section of the profile has it".into() }
         }
@@ -136,6 +137,9 @@ mod tests {
     #[test]
     fn a_pin_that_is_not_there_gives_those_that_are() {
         let error = pin_failure(77, &Error::PinNotAvailable(77)).to_string();
-        assert_eq!(error, "the pin 77 is not there; a Raspberry Pi has BCM pins 0 to 27");
+        assert_eq!(
+            error,
+            "the pin 77 is not there; a Raspberry Pi has BCM pins 0 to 27 on its header, a compute module 0 to 45"
+        );
     }
 }

@@ -40,38 +40,14 @@ impl Boot<'_> {
     pub(super) fn run(&self, limit: Duration) -> anyhow::Result<i32> {
         let code_file = self.out.join("exit-code");
         let _ = fs::remove_file(&code_file);
-        let mut guest = self.start()?;
-        let start = Instant::now();
-        while guest.qemu.try_wait()?.is_none() {
-            if start.elapsed() > limit {
-                bail!("the guest was not done within {} s", limit.as_secs());
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        drop(guest);
+        self.start()?.wait(limit)?;
         let code = fs::read_to_string(&code_file).context("the guest ended before its work was done")?;
         code.trim().parse().with_context(|| format!("the guest's exit code is {code:?}"))
     }
 
     /// Boots, and shows what the guest says.
     pub(super) fn start(&self) -> anyhow::Result<Guest> {
-        let mut command = self.command()?;
-        let mut qemu = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot start {}", display(&command)))?;
-        let console = qemu.stdout.take().context("QEMU has no console")?;
-        let console = std::thread::spawn(move || {
-            // A console is bytes; what is no text is shown as well as can be.
-            let mut lines = BufReader::new(console);
-            let mut line = Vec::new();
-            while lines.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
-                eprint_line(&String::from_utf8_lossy(&line));
-                line.clear();
-            }
-        });
-        Ok(Guest { qemu, console: Some(console) })
+        Guest::start(self.command()?, |_| {})
     }
 
     fn command(&self) -> anyhow::Result<Command> {
@@ -118,6 +94,42 @@ impl Boot<'_> {
                 .args(["-device", "virtio-net-pci,netdev=network"]);
         }
         Ok(qemu)
+    }
+}
+
+impl Guest {
+    /// Starts QEMU, shows the guest's console and gives each line of it to `hear`.
+    pub(super) fn start(mut command: Command, hear: impl Fn(&str) + Send + 'static) -> anyhow::Result<Self> {
+        let mut qemu = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {}", display(&command)))?;
+        let console = qemu.stdout.take().context("QEMU has no console")?;
+        let console = std::thread::spawn(move || {
+            // A console is bytes; what is no text is shown as well as can be.
+            let mut lines = BufReader::new(console);
+            let mut bytes = Vec::new();
+            while lines.read_until(b'\n', &mut bytes).is_ok_and(|length| length > 0) {
+                let line = String::from_utf8_lossy(&bytes);
+                eprint_line(&line);
+                hear(line.trim_end());
+                bytes.clear();
+            }
+        });
+        Ok(Self { qemu, console: Some(console) })
+    }
+
+    /// Waits until it is off; it is ended after `limit`.
+    pub(super) fn wait(mut self, limit: Duration) -> anyhow::Result<()> {
+        let start = Instant::now();
+        while self.qemu.try_wait()?.is_none() {
+            if start.elapsed() > limit {
+                bail!("the guest was not done within {} s", limit.as_secs());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
     }
 }
 

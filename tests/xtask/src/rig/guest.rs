@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, bail};
 
-use super::{Architecture, boot::Boot, cross};
+use super::{Architecture, boot::Boot, cross, raspberry};
 use crate::paths;
 
 /// The package of the emulators and the guest's tests.
@@ -13,17 +13,20 @@ const PACKAGE: &str = "rostrum-rig";
 const EMULATORS: &[&str] = &["uvc-camera", "other-side"];
 /// The tests whose guest is reset.
 const RESET: &str = "reset";
+/// The tests whose guest is a Raspberry Pi.
+const RASPBERRY: &str = "raspberry";
 /// A guest that is emulated takes minutes; one that hangs is ended.
 const LIMIT: Duration = Duration::from_secs(900);
 
 /// Names of the guest's tests.
-pub(super) fn tests() -> anyhow::Result<Vec<String>> {
+pub(super) fn tests(architecture: Architecture) -> anyhow::Result<Vec<String>> {
     let dir = paths::root().join("tests/rig/guest");
     let entries = fs::read_dir(&dir).with_context(|| format!("no {}", dir.display()))?;
     let mut names: Vec<_> = entries
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
         .filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned()))
+        .filter(|name| architecture == Architecture::Arm64 || name != RASPBERRY)
         .collect();
     names.sort();
     Ok(names)
@@ -36,7 +39,11 @@ pub(super) fn test(architecture: Architecture, tests: &[String], only: Option<&s
     let (mut lines, mut last) = (String::new(), Ok(()));
     for (name, program) in tests.iter().zip(programs) {
         if name == RESET {
-            last = test_reset(architecture, &program);
+            last = last.and(test_reset(architecture, &program));
+            continue;
+        }
+        if name == RASPBERRY {
+            last = last.and(raspberry::test(&program, only));
             continue;
         }
         out.take(name, &program)?;

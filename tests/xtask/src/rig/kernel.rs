@@ -17,7 +17,9 @@ use crate::{
 };
 
 /// Counted up when this file makes something else out of the same sources.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
+/// Device tree of the board that QEMU emulates.
+const RASPBERRY: &str = "bcm2837-rpi-3-b.dtb";
 
 /// Modules that the guest may load; what they depend on comes with them.
 const MODULES: &[&str] = &[
@@ -77,6 +79,8 @@ const FROM_SOURCES: &[&str] = &[
 pub(super) struct Kernel {
     pub(super) image: PathBuf,
     pub(super) initial_files: PathBuf,
+    /// The Raspberry Pi 3 to it; only there for arm64.
+    pub(super) raspberry: PathBuf,
 }
 
 /// The kernel of `architecture`; made when it is not in the cache, which takes a minute or two.
@@ -90,7 +94,11 @@ pub(super) fn kernel(architecture: Architecture) -> anyhow::Result<Kernel> {
         let _ = fs::remove_dir_all(&dir);
         make(architecture, &sources, &dir)
     })?;
-    Ok(Kernel { image: dir.join("vmlinuz"), initial_files: dir.join("initramfs.gz") })
+    Ok(Kernel {
+        image: dir.join("vmlinuz"),
+        initial_files: dir.join("initramfs.gz"),
+        raspberry: dir.join(RASPBERRY),
+    })
 }
 
 fn make(architecture: Architecture, sources: &Path, dir: &Path) -> anyhow::Result<()> {
@@ -141,6 +149,10 @@ fn make(architecture: Architecture, sources: &Path, dir: &Path) -> anyhow::Resul
 
     initial_files(dir, &root, &release, sources)?;
     fs::copy(root.join("boot").join(format!("vmlinuz-{release}")), dir.join("vmlinuz"))?;
+    if architecture == Architecture::Arm64 {
+        let trees = root.join("usr/lib").join(&image).join("broadcom");
+        fs::copy(trees.join(RASPBERRY), dir.join(RASPBERRY)).with_context(|| format!("no {RASPBERRY}"))?;
+    }
     for folder in ["root", "headers", "source", "modules", "busybox", "initial"] {
         fs::remove_dir_all(dir.join(folder))?;
     }

@@ -7,6 +7,7 @@ mod debian;
 mod guest;
 mod kernel;
 mod machine;
+mod raspberry;
 mod root;
 
 use anyhow::bail;
@@ -148,7 +149,7 @@ pub fn prepare(architecture: Architecture) -> anyhow::Result<()> {
 /// # Errors
 /// When one fails, or the guest does not come up.
 pub fn test(architecture: Architecture, tests: &[String], only: Option<&str>) -> anyhow::Result<()> {
-    let all = guest::tests()?;
+    let all = guest::tests(architecture)?;
     if let Some(unknown) = tests.iter().find(|name| !all.contains(name)) {
         bail!("the rig has no tests named {unknown}; there are {}", all.join(", "));
     }
