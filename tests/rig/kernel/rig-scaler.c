@@ -4,7 +4,9 @@
  *
  * It stands in for the scaler of a board. Raw pictures of one size and format
  * go in, pictures of another come out: each sample is the mean of those it
- * covers, and a copy of the nearest one where the picture grows.
+ * covers, and a copy of the nearest one where the picture grows. As hardware
+ * that writes whole macroblocks it pads what comes out to a multiple of 16
+ * rows; the compose rectangle says how much of that is picture.
  *
  * Its module parameters break it on purpose and count what it did.
  */
@@ -33,11 +35,18 @@ static const u32 pixelformats[] = {
 #define SOURCE_PIXELFORMATS		ARRAY_SIZE(pixelformats)
 #define DESTINATION_PIXELFORMATS	(ARRAY_SIZE(pixelformats) - 1)
 
+/* The pictures of a queue. */
+struct rig_scaler_pictures {
+	struct rig_raw_format format;
+	u32 visible_width;	/* the crop or compose rectangle, at 0,0 */
+	u32 visible_height;
+};
+
 /* One open file. */
 struct rig_scaler_context {
 	struct rig_m2m_stream stream;
-	struct rig_raw_format source;
-	struct rig_raw_format destination;
+	struct rig_scaler_pictures source;
+	struct rig_scaler_pictures destination;
 	struct rig_m2m_colors colors;	/* of both: no colours are changed */
 	u32 source_sequence;
 	u32 destination_sequence;
@@ -53,7 +62,7 @@ static struct rig_scaler_context *queue_context(struct vb2_queue *queue)
 	return container_of(vb2_get_drv_priv(queue), struct rig_scaler_context, stream);
 }
 
-static struct rig_raw_format *queue_format(struct rig_scaler_context *context, u32 type)
+static struct rig_scaler_pictures *queue_pictures(struct rig_scaler_context *context, u32 type)
 {
 	return V4L2_TYPE_IS_OUTPUT(type) ? &context->source : &context->destination;
 }
@@ -109,14 +118,24 @@ static void scale_component(const struct rig_raw_component *from, const u8 *sour
 	}
 }
 
-static void scale_picture(const struct rig_raw_format *from, const u8 *source,
-			  const struct rig_raw_format *to, u8 *destination)
+static struct rig_raw_component visible_component(const struct rig_scaler_pictures *pictures,
+						  unsigned int index)
+{
+	struct rig_raw_component component = rig_raw_component(&pictures->format, index);
+
+	component.width = component.width * pictures->visible_width / pictures->format.width;
+	component.height = component.height * pictures->visible_height / pictures->format.height;
+	return component;
+}
+
+static void scale_picture(const struct rig_scaler_pictures *from, const u8 *source,
+			  const struct rig_scaler_pictures *to, u8 *destination)
 {
 	unsigned int i;
 
 	for (i = 0; i < RIG_RAW_COMPONENTS; i++) {
-		struct rig_raw_component from_component = rig_raw_component(from, i);
-		struct rig_raw_component to_component = rig_raw_component(to, i);
+		struct rig_raw_component from_component = visible_component(from, i);
+		struct rig_raw_component to_component = visible_component(to, i);
 
 		scale_component(&from_component, source, &to_component, destination);
 	}
@@ -141,7 +160,7 @@ static void scale_frame(struct work_struct *work)
 	if (!rig_m2m_account_frame(&context->stream))
 		state = VB2_BUF_STATE_ERROR;
 
-	vb2_set_plane_payload(&destination->vb2_buf, 0, rig_raw_needed(&context->destination));
+	vb2_set_plane_payload(&destination->vb2_buf, 0, rig_raw_needed(&context->destination.format));
 	v4l2_m2m_buf_copy_metadata(source, destination, true);
 	destination->field = V4L2_FIELD_NONE;
 	source->sequence = context->source_sequence++;
@@ -162,7 +181,7 @@ static u32 smallest_buffer(struct rig_m2m_stream *stream, const struct vb2_queue
 {
 	struct rig_scaler_context *context =
 		container_of(stream, struct rig_scaler_context, stream);
-	const struct rig_raw_format *format = queue_format(context, queue->type);
+	const struct rig_raw_format *format = &queue_pictures(context, queue->type)->format;
 
 	if (queue->memory == VB2_MEMORY_DMABUF)
 		return rig_raw_needed(format);
@@ -233,11 +252,29 @@ static int rig_scaler_enum_framesizes(struct file *file, void *priv,
 	return rig_m2m_describe_sizes(sizes, pixelformats, ARRAY_SIZE(pixelformats));
 }
 
+/* The nearest format that a queue can have. */
+static struct rig_raw_format negotiate(u32 type, const struct v4l2_pix_format_mplane *asked)
+{
+	struct rig_raw_format format =
+		rig_raw_negotiate(asked, pixelformats, pixelformat_count(type));
+
+	if (V4L2_TYPE_IS_CAPTURE(type))
+		format.height = ALIGN(format.height, 16);
+	return format;
+}
+
+static void apply(struct rig_scaler_pictures *pictures, struct rig_raw_format format)
+{
+	pictures->format = format;
+	pictures->visible_width = format.width;
+	pictures->visible_height = format.height;
+}
+
 static int rig_scaler_g_fmt(struct file *file, void *priv, struct v4l2_format *f)
 {
 	struct rig_scaler_context *context = file_context(file);
 
-	rig_raw_describe(queue_format(context, f->type), &f->fmt.pix_mp);
+	rig_raw_describe(&queue_pictures(context, f->type)->format, &f->fmt.pix_mp);
 	rig_m2m_describe_colors(&context->colors, &f->fmt.pix_mp);
 	return 0;
 }
@@ -245,8 +282,7 @@ static int rig_scaler_g_fmt(struct file *file, void *priv, struct v4l2_format *f
 static int rig_scaler_try_fmt(struct file *file, void *priv, struct v4l2_format *f)
 {
 	struct v4l2_pix_format_mplane *mp = &f->fmt.pix_mp;
-	struct rig_raw_format format =
-		rig_raw_negotiate(mp, pixelformats, pixelformat_count(f->type));
+	struct rig_raw_format format = negotiate(f->type, mp);
 
 	rig_raw_describe(&format, mp);
 	if (V4L2_TYPE_IS_CAPTURE(f->type))
@@ -261,11 +297,56 @@ static int rig_scaler_s_fmt(struct file *file, void *priv, struct v4l2_format *f
 
 	if (vb2_is_busy(v4l2_m2m_get_vq(context->stream.fh.m2m_ctx, f->type)))
 		return -EBUSY;
-	*queue_format(context, f->type) =
-		rig_raw_negotiate(mp, pixelformats, pixelformat_count(f->type));
+	apply(queue_pictures(context, f->type), negotiate(f->type, mp));
 	if (V4L2_TYPE_IS_OUTPUT(f->type))
 		rig_m2m_take_colors(&context->colors, mp);
 	return rig_scaler_g_fmt(file, priv, f);
+}
+
+/* OUTPUT has a crop rectangle, CAPTURE a compose rectangle. */
+static int rig_scaler_g_selection(struct file *file, void *priv,
+				  struct v4l2_selection *selection)
+{
+	const struct rig_scaler_pictures *pictures =
+		queue_pictures(file_context(file), selection->type);
+	bool output = V4L2_TYPE_IS_OUTPUT(selection->type);
+	u32 rectangle = output ? V4L2_SEL_TGT_CROP : V4L2_SEL_TGT_COMPOSE;
+	u32 bounds = output ? V4L2_SEL_TGT_CROP_BOUNDS : V4L2_SEL_TGT_COMPOSE_BOUNDS;
+	u32 all = output ? V4L2_SEL_TGT_CROP_DEFAULT : V4L2_SEL_TGT_COMPOSE_DEFAULT;
+
+	selection->r.left = 0;
+	selection->r.top = 0;
+	if (selection->target == rectangle) {
+		selection->r.width = pictures->visible_width;
+		selection->r.height = pictures->visible_height;
+	} else if (selection->target == bounds || selection->target == all) {
+		selection->r.width = pictures->format.width;
+		selection->r.height = pictures->format.height;
+	} else {
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int rig_scaler_s_selection(struct file *file, void *priv,
+				  struct v4l2_selection *selection)
+{
+	struct rig_scaler_context *context = file_context(file);
+	bool output = V4L2_TYPE_IS_OUTPUT(selection->type);
+	struct rig_scaler_pictures *pictures = queue_pictures(context, selection->type);
+	u32 multiplanar = output ? V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE :
+				   V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE;
+
+	if (selection->target != (output ? V4L2_SEL_TGT_CROP : V4L2_SEL_TGT_COMPOSE))
+		return -EINVAL;
+	/* the core has turned the multi-planar type into the other one */
+	if (vb2_is_streaming(v4l2_m2m_get_vq(context->stream.fh.m2m_ctx, multiplanar)))
+		return -EBUSY;
+	pictures->visible_width = clamp_t(u32, selection->r.width & ~1u,
+					  RIG_RAW_MIN_SIZE, pictures->format.width);
+	pictures->visible_height = clamp_t(u32, selection->r.height & ~1u,
+					   RIG_RAW_MIN_SIZE, pictures->format.height);
+	return rig_scaler_g_selection(file, priv, selection);
 }
 
 static const struct v4l2_ioctl_ops rig_scaler_ioctl_ops = {
@@ -280,6 +361,8 @@ static const struct v4l2_ioctl_ops rig_scaler_ioctl_ops = {
 	.vidioc_g_fmt_vid_out_mplane = rig_scaler_g_fmt,
 	.vidioc_try_fmt_vid_out_mplane = rig_scaler_try_fmt,
 	.vidioc_s_fmt_vid_out_mplane = rig_scaler_s_fmt,
+	.vidioc_g_selection = rig_scaler_g_selection,
+	.vidioc_s_selection = rig_scaler_s_selection,
 
 	.vidioc_reqbufs = v4l2_m2m_ioctl_reqbufs,
 	.vidioc_create_bufs = v4l2_m2m_ioctl_create_bufs,
@@ -302,8 +385,8 @@ static void init_formats(struct rig_scaler_context *context)
 		.pixelformat = pixelformats[0],
 	};
 
-	context->source = rig_raw_negotiate(&mp, pixelformats, SOURCE_PIXELFORMATS);
-	context->destination = context->source;
+	apply(&context->source, negotiate(V4L2_BUF_TYPE_VIDEO_OUTPUT_MPLANE, &mp));
+	apply(&context->destination, negotiate(V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE, &mp));
 	context->colors.colorspace = V4L2_COLORSPACE_REC709;
 }
 
