@@ -12,6 +12,7 @@ use rostrum_hal::{
     microphone::MicrophoneArray,
     mute_switch::MuteSwitch,
     presence::Presence,
+    scaler::VideoScalerFactory,
     sim::VirtualBoard,
     speaker::Speaker,
     watchdog::Watchdog,
@@ -60,6 +61,8 @@ const ENCODERS: Table<Arc<dyn VideoEncoderFactory>> = &[
     ("gstreamer", driver!(gst_encoder::open, gst_encoder::Options)),
     ("v4l2", driver!(v4l2::encoder::open, v4l2::encoder::Options)),
 ];
+const SCALERS: Table<Arc<dyn VideoScalerFactory>> =
+    &[("v4l2", driver!(v4l2::scaler::open, v4l2::scaler::Options))];
 const DISPLAYS: Table<Box<dyn Display>> = &[
     ("virtual", driver!(virtual_board::display, virtual_board::DisplayOptions)),
     ("gstreamer", driver!(gst_display::open, gst_display::Options)),
@@ -177,6 +180,7 @@ pub fn check(profile: &Profile) -> Result<(), BoardError> {
     check_in.section("microphones", profile.microphones.as_ref(), MICROPHONES)?;
     check_in.section("speaker", profile.speaker.as_ref(), SPEAKERS)?;
     check_in.section("encoder", Some(&profile.encoder), ENCODERS)?;
+    check_in.section("scaler", profile.scaler.as_ref(), SCALERS)?;
     check_in.section("display", profile.display.as_ref(), DISPLAYS)?;
     for (role, section) in &profile.indicators {
         check_in.section(&indicator_place(*role), Some(section), INDICATORS)?;
@@ -214,6 +218,7 @@ pub(crate) fn open_board(profile: &Profile, options: &OpenOptions) -> Result<Boa
         Some(board) => virtual_board::breakable(encoder, board.clone()),
         None => encoder,
     };
+    let scaler = opener.open("scaler", profile.scaler.as_ref(), SCALERS)?;
     let display = opener.open("display", profile.display.as_ref(), DISPLAYS)?;
     let indicators = profile
         .indicators
@@ -237,6 +242,7 @@ pub(crate) fn open_board(profile: &Profile, options: &OpenOptions) -> Result<Boa
         microphones,
         speaker,
         encoder,
+        scaler,
         display,
         indicators,
         buttons,

@@ -56,6 +56,7 @@ use rostrum_hal::{
     microphone::MicrophoneArray,
     mute_switch::MuteSwitch,
     presence::Presence,
+    scaler::VideoScalerFactory,
     sim::VirtualBoard,
     speaker::Speaker,
     watchdog::Watchdog,
@@ -94,6 +95,8 @@ pub struct Board {
     pub speaker: Option<Box<dyn Speaker>>,
     /// Opens video encoders.
     pub encoder: Arc<dyn VideoEncoderFactory>,
+    /// Opens scalers.
+    pub scaler: Option<Arc<dyn VideoScalerFactory>>,
     /// The screen.
     pub display: Option<Box<dyn Display>>,
     /// The lights.

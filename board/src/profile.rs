@@ -30,6 +30,8 @@ pub struct Profile {
     pub speaker: Option<Section>,
     /// The video encoder.
     pub encoder: Section,
+    /// Scales the camera's pictures; without one the processor does.
+    pub scaler: Option<Section>,
     /// The screen.
     pub display: Option<Section>,
     /// The lights, by what they stand for.

@@ -15,6 +15,7 @@ pub mod microphone;
 pub mod mute_switch;
 pub mod planes;
 pub mod presence;
+pub mod scaler;
 pub mod sim;
 pub mod speaker;
 pub mod time;

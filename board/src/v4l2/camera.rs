@@ -28,6 +28,8 @@ use super::{
 };
 use crate::{BoardError, drivers::Device};
 
+/// Buffers that are never lent, as the kernel needs them for the next pictures.
+const KEEP: usize = 2;
 /// A camera that gives nothing for so long has stalled.
 const STALL: Duration = Duration::from_secs(1);
 
@@ -206,7 +208,8 @@ impl V4l2Camera {
         }
         let size = FrameSize::new(given.width, given.height);
         let tight = size.width as usize * if format.pixel_format == PixelFormat::Yuyv { 2 } else { 1 };
-        Ok(Layout { format: format.pixel_format, size, stride: (plane.bytesperline as usize).max(tight) })
+        let stride = (plane.bytesperline as usize).max(tight);
+        Ok(Layout { format: format.pixel_format, size, stride, rows: None })
     }
 }
 
@@ -266,7 +269,7 @@ impl Camera for V4l2Camera {
             keep_rate_in_low_light(&node);
         }
         let rate = set_rate(&node, queue, chosen.frame_rate_hz);
-        let ring = Ring::start(Arc::clone(&node), queue, layout).map_err(error)?;
+        let ring = Ring::start(Arc::clone(&node), queue, layout, KEEP).map_err(error)?;
         let ready = watch(node)
             .map_err(|source| CameraError::Failed { name: self.name(), message: source.to_string() })?;
         if !ring.is_shareable() {

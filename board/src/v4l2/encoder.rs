@@ -7,7 +7,7 @@
 use std::{
     collections::VecDeque,
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,9 +18,8 @@ use std::{
 
 use parking_lot::Mutex;
 use rostrum_hal::{
-    Frame, FrameData, PixelFormat, Timestamp,
+    Frame, PixelFormat, Timestamp,
     encoder::{EncodedFrame, EncodedSink, EncoderError, EncoderSettings, VideoEncoder, VideoEncoderFactory},
-    planes::Placed,
 };
 use rustix::{
     event::{EventfdFlags, PollFd, PollFlags, eventfd, poll},
@@ -33,10 +32,12 @@ use v4l2r::{
 };
 
 use super::{
-    find::CLASS,
+    coded::Session,
+    find::paths,
     headers::Headers,
+    input::Way,
     level::level,
-    m2m::{Queues, Session, Way},
+    m2m::Queues,
     node::{Fault, Node, OrFault},
     offer::interval,
 };
@@ -92,15 +93,9 @@ struct Factory {
 
 /// Every H.264 encoder of this machine, in the order of its number.
 fn encoders() -> Vec<Factory> {
-    let entries = fs::read_dir(Path::new(CLASS)).into_iter().flatten().flatten();
-    let mut numbers: Vec<u32> = entries
-        .filter_map(|entry| entry.file_name().to_string_lossy().strip_prefix("video")?.parse().ok())
-        .collect();
-    numbers.sort_unstable();
-    numbers
+    paths()
         .into_iter()
-        .filter_map(|number| {
-            let path = PathBuf::from(format!("/dev/video{number}"));
+        .filter_map(|path| {
             let (node, capability) = Node::open(&path).ok()?;
             let queues = Queues::of(&capability)?;
             if !queues.encodes_h264(&node) {
@@ -232,27 +227,14 @@ impl V4l2Encoder {
         if frame.size != self.settings.size {
             return Err(self.failure(format!("a frame of {}; it encodes {}", frame.size, self.settings.size)));
         }
-        let tight = Placed::tight(frame.format, frame.size);
-        match &frame.data {
-            FrameData::DmaBuf(shared) => {
-                let source = Placed { stride: shared.stride, rows: shared.rows, ..tight };
-                if shared.stride < tight.stride || shared.rows < tight.rows || shared.length < source.length()
-                {
-                    return Err(self.failure("a frame that is shorter than its format says"));
-                }
-                Ok(Way { source, imported: !self.cannot_import })
-            }
-            FrameData::Bytes(bytes) if bytes.len() == tight.length() => {
-                Ok(Way { source: tight, imported: false })
-            }
-            _ => Err(self.failure(format!("a frame that is no {:?} of {}", frame.format, frame.size))),
-        }
+        Way::of(frame, !self.cannot_import)
+            .ok_or_else(|| self.failure(format!("a frame that is no {:?} of {}", frame.format, frame.size)))
     }
 
     /// Queues for frames that come that way: those that are there, or new ones.
     fn session(&mut self, way: Way) -> Result<Arc<Session>, Fault> {
         if let Some(running) = &self.running
-            && running.session.way() == way
+            && running.session.input.way() == way
         {
             return Ok(Arc::clone(&running.session));
         }
@@ -309,12 +291,12 @@ impl VideoEncoder for V4l2Encoder {
             }
             session => session.map_err(|fault| self.failure(fault))?,
         };
-        let Some(slot) = session.free() else { return Ok(false) };
+        let Some(slot) = session.input.free() else { return Ok(false) };
         if std::mem::take(&mut self.key_frame_wanted) {
             let forced =
                 ioctl::s_ctrl(&*self.node, bindings::V4L2_CID_MPEG_VIDEO_FORCE_KEY_FRAME, 1).or_fault();
             if let Err(fault) = forced {
-                session.unused(slot);
+                session.input.unused(slot);
                 return Err(self.failure(format!("it takes no request for a key frame: {fault}")));
             }
         }
@@ -327,13 +309,7 @@ impl VideoEncoder for V4l2Encoder {
             }
             inside.push_back((number, frame.capture_time));
         }
-        let put = match &frame.data {
-            FrameData::DmaBuf(shared) if way.imported => session.put_import(slot, number, shared),
-            FrameData::DmaBuf(shared) => session.put_copy(slot, number, (*shared.memory).as_ref()),
-            FrameData::Bytes(bytes) => session.put_copy(slot, number, bytes),
-            _ => Err(Fault::Other(rustix::io::Errno::NOTSUP)),
-        };
-        match put {
+        match session.input.put(slot, number, frame) {
             Ok(()) => Ok(true),
             Err(Fault::Other(_)) if way.imported => {
                 // It looked as if it could, and it refused the buffer itself.
@@ -342,7 +318,7 @@ impl VideoEncoder for V4l2Encoder {
                 self.submit(frame)
             }
             Err(fault) => {
-                session.unused(slot);
+                session.input.unused(slot);
                 self.shared.failed.store(true, Ordering::Release);
                 Err(self.failure(fault))
             }
@@ -468,7 +444,7 @@ impl Worker {
 
     /// Takes all that is ready; `true` when nothing follows.
     fn empty(&self, headers: &mut Headers) -> Result<bool, Fault> {
-        self.session.collect_read()?;
+        self.session.input.collect_read()?;
         while let Some(coded) = self.session.coded()? {
             if coded.failed {
                 self.shared.fail("it could not encode a frame".into());

@@ -52,6 +52,16 @@ pub(super) fn find(class: &Path, wanted: &Wanted) -> Result<Found, Vec<Found>> {
     cameras.iter().find(|camera| wanted.is(camera)).cloned().ok_or(cameras)
 }
 
+/// Every video device, in the order of its number.
+pub(super) fn paths() -> Vec<PathBuf> {
+    let entries = fs::read_dir(CLASS).into_iter().flatten().flatten();
+    let mut numbers: Vec<u32> = entries
+        .filter_map(|entry| entry.file_name().to_string_lossy().strip_prefix("video")?.parse().ok())
+        .collect();
+    numbers.sort_unstable();
+    numbers.into_iter().map(|number| PathBuf::from(format!("/dev/video{number}"))).collect()
+}
+
 /// Every device that may give pictures, in the order of its number.
 fn cameras(class: &Path) -> Vec<Found> {
     let entries = fs::read_dir(class).into_iter().flatten().flatten();

@@ -1,4 +1,4 @@
-//! Video4Linux: cameras and encoders of the kernel, by `v4l2r`'s ioctls on tokio's readiness.
+//! Video4Linux: cameras, encoders and scalers of the kernel, by `v4l2r`'s ioctls on tokio's readiness.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -8,17 +8,22 @@
 //! | `ring.rs` | buffers between the kernel and us, lent out as frames |
 //! | `controls.rs` | pan, tilt, zoom, focus and the rest |
 //! | `camera.rs` | the camera: streams, and heals |
-//! | `encoder.rs`, `m2m.rs` | H.264 encoders, and the two queues of one |
+//! | `m2m.rs`, `input.rs` | memory-to-memory devices, and how pictures get into them |
+//! | `encoder.rs`, `coded.rs` | H.264 encoders, and the two queues of one |
+//! | `scaler.rs` | scalers |
 //! | `headers.rs`, `level.rs` | parameter sets of H.264; its levels |
 
 pub(crate) mod camera;
 mod choice;
+mod coded;
 mod controls;
 pub(crate) mod encoder;
 mod find;
 mod headers;
+mod input;
 mod level;
 mod m2m;
 mod node;
 mod offer;
 mod ring;
+pub(crate) mod scaler;

@@ -25,8 +25,6 @@ use super::node::{Fault, Node, OrFault};
 
 /// The kernel fills one while others are encoded.
 const BUFFERS: u32 = 6;
-/// With fewer than so many at the kernel, frames are copied instead of lent, so that the camera never starves.
-const KEEP: usize = 2;
 
 /// The layout of every picture of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +33,15 @@ pub(super) struct Layout {
     pub(super) size: FrameSize,
     /// Bytes from row to row of the first plane.
     pub(super) stride: usize,
+    /// Rows of the first plane; what the length of a picture gives when the driver does not say.
+    pub(super) rows: Option<usize>,
+}
+
+impl Layout {
+    /// Rows of the first plane of a picture of `length` bytes.
+    fn rows_of(&self, length: usize) -> usize {
+        self.rows.unwrap_or_else(|| rows(self.format, self.stride, length))
+    }
 }
 
 /// What a stream counted.
@@ -51,6 +58,8 @@ pub(super) struct Ring {
     shared: Arc<Shared>,
     buffers: Vec<Arc<Buffer>>,
     layout: Layout,
+    /// With fewer than so many at the kernel, frames are copied instead of lent.
+    keep: usize,
     /// Sequence numbers have 32 bits.
     last_sequence: Option<u64>,
     counts: Counts,
@@ -70,7 +79,14 @@ struct Buffer {
 
 impl Ring {
     /// Takes buffers from the kernel, maps them, gives them back and starts the stream.
-    pub(super) fn start(node: Arc<Node>, queue: QueueType, layout: Layout) -> Result<Self, Fault> {
+    ///
+    /// With fewer than `keep` buffers at the kernel, frames are copied instead of lent, so that a camera never starves.
+    pub(super) fn start(
+        node: Arc<Node>,
+        queue: QueueType,
+        layout: Layout,
+        keep: usize,
+    ) -> Result<Self, Fault> {
         let (memory, coherent) = (MemoryType::Mmap, MemoryConsistency::empty());
         let count: usize = ioctl::reqbufs(&*node, queue, memory, BUFFERS, coherent).or_fault()?;
         let mut buffers = Vec::with_capacity(count);
@@ -88,7 +104,12 @@ impl Ring {
             shared.give(index)?;
         }
         ioctl::streamon(&*shared.node, queue).or_fault()?;
-        Ok(Self { shared, buffers, layout, last_sequence: None, counts: Counts::default() })
+        Ok(Self { shared, buffers, layout, keep, last_sequence: None, counts: Counts::default() })
+    }
+
+    /// Buffers that the kernel has to fill.
+    pub(super) fn queued(&self) -> usize {
+        *self.shared.queued.lock()
     }
 
     /// What was counted since the start.
@@ -151,12 +172,12 @@ impl Ring {
             return Err(Fault::Other(rustix::io::Errno::PROTO));
         };
         let length = used(taken).min(buffer.mapping.len());
-        let starving = *self.shared.queued.lock() < KEEP;
+        let starving = self.queued() < self.keep;
         let data = match &buffer.exported {
             Some(fd) if !starving => {
                 let (stride, rows) = match self.layout.format {
                     PixelFormat::Mjpeg | PixelFormat::H264 => (0, 0),
-                    format => (self.layout.stride, rows(format, self.layout.stride, length)),
+                    _ => (self.layout.stride, self.layout.rows_of(length)),
                 };
                 FrameData::DmaBuf(Arc::new(DmaBuf {
                     fd: Arc::clone(fd),
@@ -185,13 +206,13 @@ impl Ring {
 
     /// A copy without the padding of rows and planes.
     fn packed(&self, bytes: &[u8]) -> Arc<[u8]> {
-        let Layout { format, size, stride } = self.layout;
+        let Layout { format, size, stride, .. } = self.layout;
         if matches!(format, PixelFormat::Mjpeg | PixelFormat::H264) {
             return bytes.into();
         }
         let tight = Placed::tight(format, size);
         let mut packed = vec![0; tight.length()];
-        Placed { stride, rows: rows(format, stride, bytes.len()), ..tight }.copy(bytes, &tight, &mut packed);
+        Placed { stride, rows: self.layout.rows_of(bytes.len()), ..tight }.copy(bytes, &tight, &mut packed);
         packed.into()
     }
 }

@@ -2,45 +2,32 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::{
-    fs,
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use rostrum_board::Board;
 use rostrum_hal::{
     Frame, FrameData, FrameSize, PixelFormat,
-    camera::{Camera, StreamFormat},
     encoder::{EncodedFrame, EncoderError, EncoderSettings, VideoEncoder},
     sim::bar::{self, Bar},
 };
 use rostrum_media::{CameraEvent, CameraPipeline, Codec, Decoder, LayerId, PictureSettings};
-use rostrum_rig::{PATIENCE, open_board, until};
-use tokio::runtime::Runtime;
+use rostrum_rig::{Module, PATIENCE, Streaming, open_board, until};
 
 const SIZE: FrameSize = FrameSize::new(320, 180);
+/// Counts and breaks.
+const ENCODER: Module = Module("rig_h264");
 /// So much that every picture is whole.
 const PLENTY_BPS: u32 = 100_000_000;
 
 type Output = Receiver<Result<EncodedFrame, EncoderError>>;
 
-struct Rig {
-    board: Board,
-    camera: Box<dyn Camera>,
-    runtime: Runtime,
-}
+struct Rig(Streaming);
 
 impl Rig {
     /// A board with the encoder and a camera that streams `size`.
     fn new(camera: &str, size: FrameSize) -> Self {
-        let sections = format!("[camera]\n{camera}\n[encoder]\ndriver = \"v4l2\"");
-        let mut board = open_board(&sections).unwrap();
-        let mut camera = board.camera.take().unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let wanted = StreamFormat { pixel_format: PixelFormat::Yuv420, size, frame_rate_hz: 10.0 };
-        let format = runtime.block_on(camera.start(wanted)).unwrap();
-        assert_eq!(format.size, size);
-        Self { board, camera, runtime }
+        Self(Streaming::start(camera, "[encoder]\ndriver = \"v4l2\"", size).unwrap())
     }
 
     /// With pictures of software.
@@ -49,20 +36,14 @@ impl Rig {
     }
 
     fn frame(&mut self) -> Frame {
-        let start = Instant::now();
-        loop {
-            match self.runtime.block_on(self.camera.next_frame()) {
-                Ok(frame) => return frame,
-                Err(error) => assert!(start.elapsed() < PATIENCE, "{error}"),
-            }
-        }
+        self.0.frame().unwrap()
     }
 
     fn encoder(&self, size: FrameSize, bitrate_bps: u32) -> (Box<dyn VideoEncoder>, Output) {
         let (send, receive) = channel();
         let settings = EncoderSettings { size, frame_rate_hz: 10.0, bitrate_bps };
         let sink = Box::new(move |frame| drop(send.send(frame)));
-        (self.board.encoder.open(settings, sink).unwrap(), receive)
+        (self.0.board.encoder.open(settings, sink).unwrap(), receive)
     }
 }
 
@@ -107,35 +88,10 @@ fn bar_of(frame: &Frame) -> Bar {
     bar::read(&planar, frame.size).unwrap()
 }
 
-fn parameter(name: &str) -> u64 {
-    let text = fs::read_to_string(format!("/sys/module/rig_h264/parameters/{name}")).unwrap();
-    text.trim().parse().unwrap()
-}
-
-fn set_parameter(name: &str, value: &str) {
-    fs::write(format!("/sys/module/rig_h264/parameters/{name}"), value).unwrap();
-}
-
-/// A parameter that is set back when the test ends, however it does.
-struct Fault(&'static str);
-
-impl Fault {
-    fn set(name: &'static str, value: &str) -> Self {
-        set_parameter(name, value);
-        Self(name)
-    }
-}
-
-impl Drop for Fault {
-    fn drop(&mut self) {
-        let _ = fs::write(format!("/sys/module/rig_h264/parameters/{}", self.0), "0");
-    }
-}
-
 #[test]
 fn what_is_encoded_decodes_to_the_picture() {
     let mut rig = Rig::with_virtual_camera();
-    assert_eq!(rig.board.encoder.name(), "rig-h264");
+    assert_eq!(rig.0.board.encoder.name(), "rig-h264");
     let (mut encoder, output) = rig.encoder(SIZE, PLENTY_BPS);
     let mut viewer = Viewer::new();
     for number in 0..6 {
@@ -193,14 +149,14 @@ fn frames_of_a_usb_camera_are_encoded_without_a_copy() {
     let mut rig = Rig::new("driver = \"v4l2\"\nserial = \"RIG0001\"", SIZE);
     let (mut encoder, output) = rig.encoder(SIZE, PLENTY_BPS);
     let mut viewer = Viewer::new();
-    let before = (parameter("imported"), parameter("copied"));
+    let before = ENCODER.imported_and_copied().unwrap();
     for _ in 0..5 {
         let frame = rig.frame();
         assert!(matches!(frame.data, FrameData::DmaBuf(_)));
         let encoded = encode(&mut *encoder, &output, &frame);
         assert_eq!(viewer.sees(&encoded).frame_number, bar_of(&frame).frame_number);
     }
-    let after = (parameter("imported"), parameter("copied"));
+    let after = ENCODER.imported_and_copied().unwrap();
     assert_eq!((after.0 - before.0, after.1 - before.1), (5, 0), "imported and copied");
 }
 
@@ -209,7 +165,7 @@ fn frames_of_a_size_that_is_no_multiple_of_16_are_encoded_without_a_copy() {
     let size = FrameSize::new(640, 360);
     let mut rig = Rig::new("driver = \"v4l2\"\ntitle = \"vivid\"", size);
     let (mut encoder, output) = rig.encoder(size, 4_000_000);
-    let before = (parameter("imported"), parameter("copied"));
+    let before = ENCODER.imported_and_copied().unwrap();
     let mut viewer = Viewer::new();
     for _ in 0..4 {
         let frame = rig.frame();
@@ -224,7 +180,7 @@ fn frames_of_a_size_that_is_no_multiple_of_16_are_encoded_without_a_copy() {
             assert_eq!(off, 0, "of {} bytes", sent.len());
         }
     }
-    let after = (parameter("imported"), parameter("copied"));
+    let after = ENCODER.imported_and_copied().unwrap();
     assert_eq!((after.0 - before.0, after.1 - before.1), (4, 0), "imported and copied");
 }
 
@@ -236,8 +192,8 @@ fn the_layer_of_the_cameras_own_size_is_never_copied_on_its_way() {
     let (events, happened) = channel();
     let events = Box::new(move |event| drop(events.send(event)));
     let settings = PictureSettings::default();
-    let mut pipeline = CameraPipeline::new(rig.board.encoder.clone(), settings, sink, events).unwrap();
-    let before = (parameter("imported"), parameter("copied"));
+    let mut pipeline = CameraPipeline::new(rig.0.board.encoder.clone(), settings, sink, events).unwrap();
+    let before = ENCODER.imported_and_copied().unwrap();
     let mut seen = [const { Vec::new() }; 3];
     for _ in 0..4 {
         let frame = rig.frame();
@@ -250,7 +206,7 @@ fn the_layer_of_the_cameras_own_size_is_never_copied_on_its_way() {
         }
         // Layers that a pace left out would make the count above wait for ever; ten frames a second leave out none.
     }
-    let after = (parameter("imported"), parameter("copied"));
+    let after = ENCODER.imported_and_copied().unwrap();
     let others = (pipeline.layers().len() - 1) as u64;
     assert_eq!((after.0 - before.0, after.1 - before.1), (4, 4 * others), "imported and copied");
     for layer in pipeline.layers() {
@@ -302,7 +258,7 @@ fn layers_are_encoded_side_by_side_and_one_that_fails_takes_no_other_with_it() {
     for (encoder, output) in &mut layers {
         assert!(encode(&mut **encoder, output, &frame).key_frame);
     }
-    let _fault = Fault::set("fail_frame", "1");
+    let _fault = ENCODER.broken("fail_frame", 1).unwrap();
     let frame = rig.frame();
     assert!(layers[1].0.submit(&frame).unwrap());
     let failed = layers[1].1.recv_timeout(PATIENCE).unwrap();
@@ -321,9 +277,9 @@ fn layers_are_encoded_side_by_side_and_one_that_fails_takes_no_other_with_it() {
 #[test]
 fn an_encoder_that_does_not_open_says_so() {
     let rig = Rig::with_virtual_camera();
-    let _fault = Fault::set("fail_open", "1");
+    let _fault = ENCODER.broken("fail_open", 1).unwrap();
     let settings = EncoderSettings { size: SIZE, frame_rate_hz: 10.0, bitrate_bps: 400_000 };
-    let error = rig.board.encoder.open(settings, Box::new(drop)).err().unwrap();
+    let error = rig.0.board.encoder.open(settings, Box::new(drop)).err().unwrap();
     assert!(error.to_string().contains("rig-h264"), "{error}");
 }
 
@@ -333,7 +289,7 @@ fn a_busy_encoder_drops_at_once_and_never_queues() {
     let (mut encoder, output) = rig.encoder(SIZE, 400_000);
     let frame = rig.frame();
     encode(&mut *encoder, &output, &frame);
-    let _fault = Fault::set("delay_us", "300000");
+    let _fault = ENCODER.broken("delay_us", 300000).unwrap();
     let frames: Vec<Frame> = (0..6).map(|_| rig.frame()).collect();
     let taken = frames.iter().filter(|frame| encoder.submit(frame).unwrap()).count();
     assert!((1..=3).contains(&taken), "{taken} of 6 frames in no time were taken");

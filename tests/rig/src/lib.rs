@@ -1,5 +1,8 @@
 //! What the guest's tests are written with: profiles of the rig's devices, and the emulated USB camera's other side.
 
+mod module;
+mod streaming;
+
 use std::{
     io::{BufRead, BufReader, Write},
     os::unix::net::UnixStream,
@@ -8,6 +11,9 @@ use std::{
 
 use anyhow::{Context, bail};
 use rostrum_board::{Board, OpenOptions, Profile};
+
+pub use module::{Fault, Module};
+pub use streaming::Streaming;
 
 /// Emulation is slow: what takes a blink on hardware may take seconds.
 pub const PATIENCE: Duration = Duration::from_secs(30);
