@@ -9,6 +9,7 @@ use rostrum_hal::{
     Frame, FrameSize, PixelFormat, Timestamp,
     camera::{Camera, CameraError, StreamFormat},
     encoder::VideoEncoderFactory,
+    scaler::VideoScalerFactory,
 };
 use rostrum_media::{CameraEvent, CameraPipeline, LayerId, PictureSettings};
 use rostrum_room::Part;
@@ -48,6 +49,7 @@ pub(crate) enum CameraCommand {
 pub(crate) struct CameraWiring {
     pub(crate) camera: Box<dyn Camera>,
     pub(crate) encoder: Arc<dyn VideoEncoderFactory>,
+    pub(crate) scaler: Option<Arc<dyn VideoScalerFactory>>,
     pub(crate) picture: Picture,
     pub(crate) settings: PictureSettings,
     pub(crate) outlet: Outlet,
@@ -77,15 +79,21 @@ pub(crate) fn start(wiring: CameraWiring) -> anyhow::Result<mpsc::UnboundedSende
             let _ = inputs.send(Input::Layers(layers));
         }
         CameraEvent::EncoderFailed { error, .. } => encoder_health.faulty(error),
+        CameraEvent::ScalerFailed { error } => {
+            log::warn!(error:%; "the scaler failed; the processor scales meanwhile");
+        }
         CameraEvent::EncoderRestarted { .. } => encoder_health.healthy(),
         _ => {}
     };
-    let pipeline = CameraPipeline::new(
+    let mut pipeline = CameraPipeline::new(
         Arc::clone(&wiring.encoder),
         wiring.settings.clone(),
         Box::new(sink),
         Box::new(events),
     )?;
+    if let Some(scaler) = &wiring.scaler {
+        pipeline = pipeline.with_scaler(Arc::clone(scaler));
+    }
     let runtime = Handle::current();
     std::thread::Builder::new()
         .name("camera".into())

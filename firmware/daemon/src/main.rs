@@ -153,6 +153,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         camera::start(CameraWiring {
             camera,
             encoder: board.encoder,
+            scaler: board.scaler,
             picture: picture.clone(),
             settings: rostrum_media::PictureSettings::default(),
             outlet: outlet.clone(),

@@ -1,12 +1,18 @@
 //! The scaler through the driver `v4l2`, alone and between a camera and the encoder
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use std::sync::mpsc::{Receiver, channel};
+
 use rostrum_hal::{
     Frame, FrameData, FrameSize, PixelFormat,
+    encoder::EncodedFrame,
     scaler::{ScalerSettings, VideoScaler},
+    sim::bar,
 };
-use rostrum_rig::{Module, Streaming, open_board};
+use rostrum_media::{CameraEvent, CameraPipeline, Codec, Decoder, LayerId, PictureSettings};
+use rostrum_rig::{Module, PATIENCE, Streaming, open_board, until};
 
+const ENCODER: Module = Module("rig_h264");
 const SCALER: Module = Module("rig_scaler");
 const USB_CAMERA: &str = "driver = \"v4l2\"\nserial = \"RIG0001\"";
 const VIVID: &str = "driver = \"v4l2\"\ntitle = \"vivid\"";
@@ -224,4 +230,92 @@ fn an_absent_scaler_is_told_with_those_that_are_there() {
     assert!(error.contains("/dev/video99") && error.contains("rig-scaler"), "{error}");
     // Encoders are in the same list, and scale nothing.
     assert!(!error.contains("rig-h264") && !error.contains("vicodec"), "{error}");
+}
+
+/// A camera's pipeline on the board's scaler and encoder.
+struct Layers {
+    rig: Streaming,
+    pipeline: CameraPipeline,
+    encoded: Receiver<(LayerId, EncodedFrame)>,
+    events: Receiver<CameraEvent>,
+}
+
+impl Layers {
+    fn new(camera: &str, size: FrameSize) -> Self {
+        let rig = rig(camera, size);
+        let ((send, encoded), (tell, events)) = (channel(), channel());
+        let pipeline = CameraPipeline::new(
+            rig.board.encoder.clone(),
+            PictureSettings::default(),
+            Box::new(move |layer, frame| drop(send.send((layer, frame)))),
+            Box::new(move |event| drop(tell.send(event))),
+        );
+        let pipeline = pipeline.unwrap().with_scaler(rig.board.scaler.clone().unwrap());
+        Self { rig, pipeline, encoded, events }
+    }
+
+    /// One frame of the camera, and what every layer makes of it.
+    fn step(&mut self) -> (Frame, Vec<(LayerId, EncodedFrame)>) {
+        let frame = self.rig.frame().unwrap();
+        self.pipeline.submit(&frame).unwrap();
+        let layers = self.pipeline.layers().len();
+        (frame, (0..layers).map(|_| self.encoded.recv_timeout(PATIENCE).unwrap()).collect())
+    }
+
+    fn scaled_by_hardware(&self) -> u64 {
+        self.pipeline.statistics().layers.iter().map(|layer| layer.scaled_by_hardware).sum()
+    }
+}
+
+/// The number in the bar of a key frame's picture.
+fn number_of(encoded: &EncodedFrame) -> u32 {
+    let (send, pictures) = channel();
+    let mut decoder =
+        Decoder::new(Codec::H264, Box::new(move |frame| drop(send.send(frame))), Box::new(|| ())).unwrap();
+    decoder.push(&encoded.data, encoded.capture_time, encoded.key_frame);
+    let picture: Frame = pictures.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(picture.size, encoded.size);
+    bar::read(picture.bytes().unwrap(), picture.size).expect("no bar in the decoded picture").frame_number
+}
+
+#[test]
+fn no_layer_is_copied_on_its_way_from_the_camera_to_the_encoder() {
+    let mut layers = Layers::new(USB_CAMERA, MID);
+    let before = [SCALER, ENCODER].map(|module| module.imported_and_copied().unwrap());
+    let (_, first) = layers.step();
+    let numbers: Vec<u32> = first.iter().map(|(_, encoded)| number_of(encoded)).collect();
+    assert!(numbers.len() == 2 && numbers[0] == numbers[1], "{numbers:?}");
+    for _ in 0..9 {
+        layers.step();
+    }
+    let after = [SCALER, ENCODER].map(|module| module.imported_and_copied().unwrap());
+    // The scaler reads the camera's buffers; the encoder those, and the scaler's.
+    for (module, imported) in [(0, 10), (1, 20)] {
+        let counted = (after[module].0 - before[module].0, after[module].1 - before[module].1);
+        assert_eq!(counted, (imported, 0), "imported and copied");
+    }
+    assert!(layers.events.try_iter().all(|event| matches!(event, CameraEvent::Layers(_))));
+}
+
+#[test]
+fn a_scaler_that_fails_in_mid_stream_loses_no_frame_and_comes_back() {
+    let mut layers = Layers::new(USB_CAMERA, MID);
+    layers.step();
+    let fault = SCALER.broken("fail_frame", 1).unwrap();
+    let closed = SCALER.broken("fail_open", 1).unwrap();
+    let before = layers.scaled_by_hardware();
+    for _ in 0..4 {
+        let (frame, encoded) = layers.step();
+        assert!(encoded.iter().all(|(_, encoded)| encoded.capture_time == frame.capture_time));
+    }
+    assert_eq!(layers.scaled_by_hardware(), before);
+    drop((fault, closed));
+    until("scaler again", || {
+        layers.step();
+        (layers.scaled_by_hardware() > before).then_some(())
+    })
+    .unwrap();
+    let told: Vec<_> =
+        layers.events.try_iter().filter(|event| !matches!(event, CameraEvent::Layers(_))).collect();
+    assert!(matches!(&told[..], [CameraEvent::ScalerFailed { .. }]), "{told:?}");
 }

@@ -1,10 +1,14 @@
 //! From camera frames to encoded layers.
 //!
 //! frame -> Yuv420, upright -> the highest layer's size -> the next lower one's -> ... -> an encoder each. A layer of the
-//! camera's own size gets the camera's own buffer where the encoder can import it: no copy.
+//! camera's own size gets the camera's own buffer where the encoder can import it: no copy. Where the board has a scaler,
+//! it makes each of the other layers from the camera's buffer, in one that the encoder imports; while it fails, the
+//! processor does.
 //! All but the encoding happens on the thread that submits. Nothing is queued: an encoder that is busy
 //! drops the frame.
 
+mod hardware;
+mod retry;
 mod runner;
 
 use std::sync::Arc;
@@ -13,6 +17,7 @@ use parking_lot::Mutex;
 use rostrum_hal::{
     Frame, FrameData, FrameSize, PixelFormat, Timestamp,
     encoder::{EncodedFrame, EncoderError, VideoEncoderFactory},
+    scaler::{ScalerError, ScalerSettings, VideoScalerFactory},
 };
 
 use crate::{
@@ -21,7 +26,7 @@ use crate::{
     picture::{Scaler, Target, checked_bytes, yuv420},
     turn::turn,
 };
-use runner::Runner;
+use runner::{ByHardware, Runner};
 
 /// Takes encoded frames of all layers, on the encoders' threads, one at a time. It must not block.
 pub type LayerSink = Box<dyn FnMut(LayerId, EncodedFrame) + Send>;
@@ -40,6 +45,11 @@ pub enum CameraEvent {
         error: EncoderError,
         /// Time until the next attempt.
         retry_in: std::time::Duration,
+    },
+    /// The board's scaler began to fail, and the processor scales. It is tried again from time to time.
+    ScalerFailed {
+        /// What the scaler said.
+        error: ScalerError,
     },
     /// A layer that failed has an encoder again.
     EncoderRestarted {
@@ -69,6 +79,8 @@ pub struct LayerStatistics {
     pub bytes: u64,
     /// Times that its encoder failed.
     pub failures: u64,
+    /// Frames that the board's scaler made.
+    pub scaled_by_hardware: u64,
 }
 
 /// Counters of a pipeline.
@@ -83,6 +95,7 @@ pub struct CameraStatistics {
 /// Encodes a camera in up to three simulcast layers.
 pub struct CameraPipeline {
     factory: Arc<dyn VideoEncoderFactory>,
+    scaler: Option<Arc<dyn VideoScalerFactory>>,
     settings: PictureSettings,
     sink: Arc<Mutex<LayerSink>>,
     events: Box<dyn FnMut(CameraEvent) + Send>,
@@ -116,6 +129,7 @@ impl CameraPipeline {
         crate::elements::start()?;
         Ok(Self {
             factory,
+            scaler: None,
             settings,
             sink: Arc::new(Mutex::new(sink)),
             events,
@@ -133,6 +147,13 @@ impl CameraPipeline {
         })
     }
 
+    /// The same with the board's scaler for the layers that are not of the camera's own size.
+    #[must_use]
+    pub fn with_scaler(mut self, scaler: Arc<dyn VideoScalerFactory>) -> Self {
+        self.scaler = Some(scaler);
+        self
+    }
+
     /// Turns, scales and gives `frame` to the encoders. The time of the pipeline is the frames' capture time.
     ///
     /// # Errors
@@ -147,7 +168,7 @@ impl CameraPipeline {
             self.last_upright = None;
             return Ok(());
         }
-        let mut source = Source::new(frame, self.is_turned(), &*self.factory);
+        let mut source = Source::new(frame, self.is_turned());
         if self.preview {
             self.last_upright = Some(self.memory(&mut source)?);
         } else {
@@ -166,29 +187,80 @@ impl CameraPipeline {
             if !self.runners[index].due(now) {
                 continue;
             }
-            let scaled = match source.shared() {
-                // As it lies in the camera's buffer.
-                Some(shared) if shared.size == grant.size => shared.clone(),
-                _ => {
-                    // A layer that a wider one was made smaller than is scaled from the source itself.
-                    let holds = |frame: &Frame| {
-                        frame.size.width >= grant.size.width && frame.size.height >= grant.size.height
-                    };
-                    let from = match larger.take().filter(holds) {
-                        Some(from) => from,
-                        None => self.memory(&mut source)?,
-                    };
-                    let scaled = self.runners[index].scaled(&from, grant.size)?;
-                    larger = Some(scaled.clone());
-                    scaled
-                }
-            };
-            let event = self.runners[index].submit(&scaled, &grant, now, self.factory.as_ref(), &self.sink);
+            let Some(picture) = self.picture(&mut source, &grant, &mut larger, now)? else { continue };
+            let event = self.runners[index].submit(&picture, &grant, now, self.factory.as_ref(), &self.sink);
             if let Some(event) = event {
                 (self.events)(event);
             }
         }
         Ok(())
+    }
+
+    /// The picture for a layer's encoder; `None` when the layer goes without this one. `larger` is what the processor made
+    /// for the layer above.
+    fn picture(
+        &mut self,
+        source: &mut Source,
+        grant: &bitrate::Grant,
+        larger: &mut Option<Frame>,
+        now: Timestamp,
+    ) -> Result<Option<Frame>, MediaError> {
+        if let Some(shared) = source.shared()
+            && shared.size == grant.size
+            && self.factory.takes_shared(shared.format)
+        {
+            // As it lies in the camera's buffer.
+            return Ok(Some(shared.clone()));
+        }
+        match self.by_hardware(source, grant, now)? {
+            ByHardware::Scaled(scaled) => return Ok(Some(scaled)),
+            ByHardware::Dropped => return Ok(None),
+            ByHardware::Not => {}
+        }
+        // A layer that a wider one was made smaller than is scaled from the source itself.
+        let holds =
+            |frame: &Frame| frame.size.width >= grant.size.width && frame.size.height >= grant.size.height;
+        let from = match larger.take().filter(holds) {
+            Some(from) => from,
+            None => self.memory(source)?,
+        };
+        let scaled = self.runners[grant.rid.index()].scaled(&from, grant.size)?;
+        *larger = Some(scaled.clone());
+        Ok(Some(scaled))
+    }
+
+    fn by_hardware(
+        &mut self,
+        source: &mut Source,
+        grant: &bitrate::Grant,
+        now: Timestamp,
+    ) -> Result<ByHardware, MediaError> {
+        let Some(scaler) = self.scaler.clone() else { return Ok(ByHardware::Not) };
+        // Always from the source: its layout stays, and only then do the scaler's queues.
+        let from = match source.shared().filter(|shared| scaler.takes(shared.format)) {
+            Some(shared) => shared.clone(),
+            None => self.memory(source)?,
+        };
+        if (from.size, from.format) == (grant.size, PixelFormat::Yuv420) || !scaler.takes(from.format) {
+            return Ok(ByHardware::Not);
+        }
+        let formats = [PixelFormat::Yuv420, PixelFormat::Nv12, PixelFormat::Yuyv];
+        let encoded =
+            formats.into_iter().find(|format| scaler.gives(*format) && self.factory.takes_shared(*format));
+        // All encoders take this one in memory.
+        let in_memory = scaler.gives(PixelFormat::Yuv420).then_some(PixelFormat::Yuv420);
+        let Some(format) = encoded.or(in_memory) else { return Ok(ByHardware::Not) };
+        let settings = ScalerSettings { format, size: grant.size };
+        // The layers share the device: what fails for one is no news from the next.
+        let known = self.runners.iter().any(Runner::scaler_fails);
+        let (outcome, error) = self.runners[grant.rid.index()].scaled_by(&*scaler, &from, settings, now);
+        if let Some(error) = error.filter(|_| !known) {
+            (self.events)(CameraEvent::ScalerFailed { error });
+        }
+        Ok(match outcome {
+            ByHardware::Scaled(scaled) if encoded.is_none() => ByHardware::Scaled(scaled.in_memory()),
+            outcome => outcome,
+        })
     }
 
     /// Changes the room's choices from the next frame on. Only layers whose size changes start again.
@@ -340,16 +412,16 @@ impl CameraPipeline {
 /// One frame of the camera, in the forms that were needed of it.
 struct Source {
     frame: Frame,
-    /// The encoder takes the camera's own buffer.
+    /// A raw picture in a buffer of the camera's, to be sent upright as it is.
     goes_as_it_is: bool,
     memory: Option<Frame>,
 }
 
 impl Source {
-    fn new(frame: &Frame, turned: bool, factory: &dyn VideoEncoderFactory) -> Self {
+    fn new(frame: &Frame, turned: bool) -> Self {
         let shared = matches!(frame.data, FrameData::DmaBuf(_));
-        let goes_as_it_is = shared && !turned && factory.takes_shared(frame.format);
-        Self { frame: frame.clone(), goes_as_it_is, memory: None }
+        let raw = matches!(frame.format, PixelFormat::Yuv420 | PixelFormat::Nv12 | PixelFormat::Yuyv);
+        Self { frame: frame.clone(), goes_as_it_is: shared && raw && !turned, memory: None }
     }
 
     fn shared(&self) -> Option<&Frame> {

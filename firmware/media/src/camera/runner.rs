@@ -1,31 +1,28 @@
-//! One layer: its scaler, its encoder, and what happens when that fails.
+//! One layer: its scalers, its encoder, and what happens when that fails.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use parking_lot::Mutex;
 use rostrum_hal::{
     Frame, FrameSize, Timestamp,
     encoder::{EncoderError, EncoderSettings, VideoEncoder, VideoEncoderFactory},
+    scaler::{ScalerError, ScalerSettings, VideoScalerFactory},
 };
 
-use super::{CameraEvent, LayerSink, LayerStatistics};
+use super::{
+    CameraEvent, LayerSink, LayerStatistics,
+    hardware::{Hardware, Outcome},
+    retry::Retry,
+};
 use crate::{
     LayerId, MediaError,
     bitrate::Grant,
     picture::{Scaler, Target, yuv420},
 };
 
-/// Time from the first failure to the next attempt; each further failure doubles it.
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-const LAST_RETRY: Duration = Duration::from_secs(5);
-/// An encoder that ran as long as this is good again.
-const PROVEN: Duration = Duration::from_secs(10);
 /// A bitrate that changed by less than this part is not told to the encoder.
 const BITRATE_STEP: f64 = 0.02;
 
@@ -33,8 +30,9 @@ const BITRATE_STEP: f64 = 0.02;
 pub(super) struct Runner {
     id: LayerId,
     scaler: Option<Scaler>,
+    hardware: Hardware,
     encoder: Option<Running>,
-    retry: Option<Retry>,
+    retry: Retry,
     key_frame_wanted: bool,
     pace: Pace,
     counts: Arc<Counts>,
@@ -43,17 +41,21 @@ pub(super) struct Runner {
     failures: u64,
 }
 
+/// What became of a frame that the board's scaler was given.
+pub(super) enum ByHardware {
+    Scaled(Frame),
+    /// The layer goes without this frame.
+    Dropped,
+    /// The processor has to do it.
+    Not,
+}
+
 struct Running {
     encoder: Box<dyn VideoEncoder>,
     settings: EncoderSettings,
     since: Timestamp,
     /// What the encoder's thread reported.
     failure: Arc<Mutex<Option<EncoderError>>>,
-}
-
-struct Retry {
-    at: Timestamp,
-    wait: Duration,
 }
 
 #[derive(Default)]
@@ -68,8 +70,9 @@ impl Runner {
         Self {
             id,
             scaler: None,
+            hardware: Hardware::default(),
             encoder: None,
-            retry: None,
+            retry: Retry::default(),
             key_frame_wanted: false,
             pace: Pace::default(),
             counts: Arc::default(),
@@ -102,6 +105,36 @@ impl Runner {
         Ok(yuv420(frame, size, (*bytes).into()))
     }
 
+    /// The board's scaler failed here, and was not proven good since.
+    pub(super) fn scaler_fails(&self) -> bool {
+        self.hardware.fails()
+    }
+
+    /// `frame` as the board's scaler makes it, and what it said when it failed now.
+    pub(super) fn scaled_by(
+        &mut self,
+        factory: &dyn VideoScalerFactory,
+        frame: &Frame,
+        settings: ScalerSettings,
+        now: Timestamp,
+    ) -> (ByHardware, Option<ScalerError>) {
+        match self.hardware.scale(factory, frame, settings, now) {
+            Outcome::Scaled(scaled) => {
+                self.scaler = None;
+                (ByHardware::Scaled(scaled), None)
+            }
+            Outcome::Busy => {
+                self.dropped += 1;
+                (ByHardware::Dropped, None)
+            }
+            Outcome::NotNow => (ByHardware::Not, None),
+            Outcome::Failed { error, retry_in } => {
+                log::debug!(layer = self.id.rid(), error:%, retry_in:?; "the scaler failed");
+                (ByHardware::Not, Some(error))
+            }
+        }
+    }
+
     /// Follows what the layer was granted; a new size takes a new encoder, at the next frame.
     pub(super) fn adapt(&mut self, grant: &Grant) {
         self.pace.set_rate(grant.frame_rate_hz);
@@ -129,8 +162,9 @@ impl Runner {
     /// Stops the encoder. Failures are forgotten: who starts the layer again wants to see it at once.
     pub(super) fn stop(&mut self) {
         self.encoder = None;
-        self.retry = None;
+        self.retry = Retry::default();
         self.scaler = None;
+        self.hardware.stop();
         self.key_frame_wanted = false;
     }
 
@@ -154,7 +188,7 @@ impl Runner {
         factory: &dyn VideoEncoderFactory,
         sink: &Arc<Mutex<LayerSink>>,
     ) -> Option<CameraEvent> {
-        if self.encoder.is_none() && self.retry.as_ref().is_some_and(|retry| now < retry.at) {
+        if self.encoder.is_none() && !self.retry.may_open(now) {
             return None;
         }
         let mut event = None;
@@ -163,7 +197,7 @@ impl Runner {
                 Ok(running) => self.encoder = Some(running),
                 Err(error) => return Some(self.failed(error, now)),
             }
-            event = self.retry.as_ref().map(|_| CameraEvent::EncoderRestarted { layer: self.id });
+            event = self.retry.is_on().then_some(CameraEvent::EncoderRestarted { layer: self.id });
         }
         let running = self.encoder.as_mut()?;
         let result = match std::mem::take(&mut self.key_frame_wanted) {
@@ -175,9 +209,7 @@ impl Runner {
             Ok(false) => self.dropped += 1,
             Err(error) => return Some(self.failed(error, now)),
         }
-        if now.saturating_since(running.since) >= PROVEN {
-            self.retry = None;
-        }
+        self.retry.works(now, running.since);
         event
     }
 
@@ -189,6 +221,7 @@ impl Runner {
             key_frames: self.counts.key_frames.load(Relaxed),
             bytes: self.counts.bytes.load(Relaxed),
             failures: self.failures,
+            scaled_by_hardware: self.hardware.scaled(),
             ..Default::default()
         }
     }
@@ -227,9 +260,7 @@ impl Runner {
     fn failed(&mut self, error: EncoderError, now: Timestamp) -> CameraEvent {
         self.encoder = None;
         self.failures += 1;
-        let wait = self.retry.as_ref().map_or(FIRST_RETRY, |retry| (retry.wait * 2).min(LAST_RETRY));
-        self.retry = Some(Retry { at: now + wait, wait });
-        CameraEvent::EncoderFailed { layer: self.id, error, retry_in: wait }
+        CameraEvent::EncoderFailed { layer: self.id, error, retry_in: self.retry.failed(now) }
     }
 }
 
@@ -262,6 +293,8 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use proptest::prelude::*;
 

@@ -10,6 +10,7 @@ use rostrum_media::{
 use crate::{
     encoders::{Factory, X264Factory},
     pictures::{Inbox, PATIENCE, frame, luma, number_of, with_bar},
+    scalers::{Device, Scalers},
 };
 
 const HD: FrameSize = FrameSize::new(1280, 720);
@@ -242,6 +243,62 @@ fn an_encoder_that_does_not_open_is_tried_less_and_less_often() {
         })
         .collect();
     assert_eq!(waits, [100, 200, 400, 800]);
+}
+
+/// A rig with a scaler of the board's.
+fn with_scaler() -> (Rig, Arc<Device>) {
+    let mut rig = Rig::new(PictureSettings::default());
+    let device = Arc::new(Device::default());
+    rig.pipeline = rig.pipeline.with_scaler(Arc::new(Scalers(device.clone())));
+    (rig, device)
+}
+
+fn scaled_by_hardware(rig: &Rig) -> [u64; 3] {
+    rig.pipeline.statistics().layers.map(|layer| layer.scaled_by_hardware)
+}
+
+#[test]
+fn the_boards_scaler_makes_all_layers_but_that_of_the_cameras_size() {
+    let (mut rig, device) = with_scaler();
+    for (_, encoded) in rig.step(HD, 3) {
+        assert_eq!(number_of(&decoded(&encoded)), Some(0), "{}", encoded.size);
+    }
+    rig.step(HD, 3);
+    assert_eq!((scaled_by_hardware(&rig), device.opened.load(SeqCst)), ([2, 2, 0], 2));
+}
+
+#[test]
+fn when_the_scaler_fails_the_processor_scales_and_it_is_told_once_and_tried_again() {
+    let (mut rig, device) = with_scaler();
+    rig.step(HD, 3);
+    rig.events.take();
+    device.fails.store(true, SeqCst);
+    // No frame is lost, and no encoder starts again.
+    for _ in 0..10 {
+        assert!(rig.step(HD, 3).iter().all(|(_, frame)| !frame.key_frame));
+    }
+    assert_eq!(scaled_by_hardware(&rig), [1, 1, 0]);
+    device.fails.store(false, SeqCst);
+    // It failed after 33, 133 and 333 ms: the next try is at 733 ms at most.
+    let mut steps = 0;
+    while scaled_by_hardware(&rig) != [2, 2, 0] {
+        rig.step(HD, 3);
+        steps += 1;
+        assert!(steps < 20, "it is not tried again");
+    }
+    let told = rig.events.take();
+    assert!(matches!(&told[..], [CameraEvent::ScalerFailed { .. }]), "{told:?}");
+}
+
+#[test]
+fn a_scaler_whose_buffers_are_all_at_the_encoder_drops_the_frame() {
+    let (mut rig, device) = with_scaler();
+    rig.step(HD, 3);
+    device.busy.store(true, SeqCst);
+    assert_eq!(sizes(&rig.step(HD, 1)), [("f", 1280, 720, false)]);
+    device.busy.store(false, SeqCst);
+    rig.step(HD, 3);
+    assert_eq!(rig.pipeline.statistics().layers.map(|layer| layer.dropped), [1, 1, 0]);
 }
 
 #[test]

@@ -6,4 +6,5 @@ mod decoder;
 mod encoders;
 mod figures;
 mod pictures;
+mod scalers;
 mod screen;
