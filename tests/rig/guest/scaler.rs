@@ -298,6 +298,43 @@ fn no_layer_is_copied_on_its_way_from_the_camera_to_the_encoder() {
 }
 
 #[test]
+fn an_encoder_that_fails_restarts_its_layer_only() {
+    let mut layers = Layers::new(USB_CAMERA, MID);
+    layers.step();
+    layers.step();
+    // Two frames are encoded for each of the camera's: the first of the next two is the higher layer's.
+    let _fault = ENCODER.broken("fail_frame", 1).unwrap();
+    let (mut submitted, mut low, mut mid) = (Vec::new(), Vec::new(), Vec::new());
+    until("restarted layer", || {
+        let frame = layers.rig.frame().unwrap();
+        submitted.push(frame.capture_time);
+        layers.pipeline.submit(&frame).unwrap();
+        // The other layer is never waited for in vain.
+        while low.len() < submitted.len() {
+            match layers.encoded.recv_timeout(PATIENCE).unwrap() {
+                (LayerId::Low, encoded) => low.push(encoded),
+                (_, encoded) => mid.push(encoded),
+            }
+        }
+        (mid.len() >= 2).then_some(())
+    })
+    .unwrap();
+    let times: Vec<_> = low.iter().map(|encoded| encoded.capture_time).collect();
+    assert_eq!(times, submitted, "the other layer lost frames");
+    assert!(low.iter().all(|encoded| !encoded.key_frame), "the other layer started again");
+    assert!(mid[0].key_frame && !mid[1].key_frame);
+    assert!(mid.len() < low.len(), "nothing failed");
+    let told: Vec<_> =
+        layers.events.try_iter().filter(|event| !matches!(event, CameraEvent::Layers(_))).collect();
+    let [CameraEvent::EncoderFailed { layer: failed, .. }, CameraEvent::EncoderRestarted { layer }] =
+        &told[..]
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!((*failed, *layer), (LayerId::Mid, LayerId::Mid));
+}
+
+#[test]
 fn a_scaler_that_fails_in_mid_stream_loses_no_frame_and_comes_back() {
     let mut layers = Layers::new(USB_CAMERA, MID);
     layers.step();
