@@ -30,6 +30,7 @@ mod gst_display;
 mod gst_encoder;
 mod gst_microphones;
 mod gst_speaker;
+mod h264_headers;
 mod held;
 mod identity;
 mod led_class;

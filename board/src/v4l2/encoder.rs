@@ -34,14 +34,13 @@ use v4l2r::{
 use super::{
     coded::Session,
     find::paths,
-    headers::Headers,
     input::Way,
     level::level,
     m2m::Queues,
     node::{Fault, Node, OrFault},
     offer::interval,
 };
-use crate::{BoardError, drivers::Device};
+use crate::{BoardError, drivers::Device, h264_headers::Headers};
 
 /// A drain that takes longer is given up.
 const DRAIN: Duration = Duration::from_millis(500);

@@ -11,7 +11,7 @@
 //! | `m2m.rs`, `input.rs` | memory-to-memory devices, and how pictures get into them |
 //! | `encoder.rs`, `coded.rs` | H.264 encoders, and the two queues of one |
 //! | `scaler.rs` | scalers |
-//! | `headers.rs`, `level.rs` | parameter sets of H.264; its levels |
+//! | `level.rs` | levels of H.264 |
 
 pub(crate) mod camera;
 mod choice;
@@ -19,7 +19,6 @@ mod coded;
 mod controls;
 pub(crate) mod encoder;
 mod find;
-mod headers;
 mod input;
 mod level;
 mod m2m;

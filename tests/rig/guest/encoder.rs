@@ -332,3 +332,68 @@ fn an_absent_encoder_is_told_with_those_that_are_there() {
         open_board("[encoder]\ndriver = \"v4l2\"\ndevice = \"/dev/video99\"").err().unwrap().to_string();
     assert!(error.contains("/dev/video99") && error.contains("rig-h264"), "{error}");
 }
+
+/// The same encoder through GStreamer's element.
+fn with_gstreamers_element() -> Rig {
+    let section = "[encoder]\ndriver = \"gstreamer\"\nelement = \"v4l2h264enc\"";
+    Rig(Streaming::start("driver = \"virtual\"", section, SIZE).unwrap())
+}
+
+/// Encodes `count` frames, each before the next.
+fn encode_all(
+    rig: &mut Rig,
+    encoder: &mut dyn VideoEncoder,
+    output: &Output,
+    count: usize,
+) -> Vec<EncodedFrame> {
+    (0..count)
+        .map(|_| {
+            let frame = rig.frame();
+            encode(encoder, output, &frame)
+        })
+        .collect()
+}
+
+#[test]
+fn gstreamers_element_encodes_the_picture() {
+    let mut rig = with_gstreamers_element();
+    let (mut encoder, output) = rig.encoder(SIZE, PLENTY_BPS);
+    let mut viewer = Viewer::new();
+    for number in 0..5 {
+        let frame = rig.frame();
+        let encoded = encode(&mut *encoder, &output, &frame);
+        assert_eq!(encoded.key_frame, number == 0);
+        assert_eq!(viewer.sees(&encoded).frame_number, bar_of(&frame).frame_number);
+    }
+}
+
+#[test]
+fn gstreamers_element_makes_a_key_frame_when_asked() {
+    let mut rig = with_gstreamers_element();
+    let (mut encoder, output) = rig.encoder(SIZE, PLENTY_BPS);
+    let mut keys = Vec::new();
+    for number in 0..8 {
+        if number == 3 || number == 6 {
+            encoder.request_key_frame().unwrap();
+        }
+        let encoded = encode_all(&mut rig, &mut *encoder, &output, 1).remove(0);
+        assert_eq!(encoded.key_frame, encoded.data.windows(4).any(|bytes| bytes == [0, 0, 1, 0x67]));
+        keys.extend(encoded.key_frame.then_some(number));
+    }
+    assert_eq!(keys, [0, 3, 6]);
+}
+
+#[test]
+fn gstreamers_element_keeps_a_bitrate_set_in_mid_stream() {
+    let mut rig = with_gstreamers_element();
+    let (mut encoder, output) = rig.encoder(SIZE, 400_000);
+    encode_all(&mut rig, &mut *encoder, &output, 1);
+    for bitrate_bps in [400_000, 1_600_000, 200_000] {
+        encoder.set_bitrate(bitrate_bps).unwrap();
+        let encoded = encode_all(&mut rig, &mut *encoder, &output, 10);
+        assert!(encoded.iter().all(|frame| !frame.key_frame));
+        let rate = encoded.iter().map(|frame| frame.data.len()).sum::<usize>() as f64 * 8.0;
+        assert!(rate < f64::from(bitrate_bps) * 1.2, "{rate} of {bitrate_bps} bit/s");
+        assert!(rate > f64::from(bitrate_bps) * 0.3, "{rate} of {bitrate_bps} bit/s");
+    }
+}

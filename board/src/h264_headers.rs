@@ -10,14 +10,14 @@ mod nal {
 
 /// Keeps the newest parameter sets.
 #[derive(Debug, Default)]
-pub(super) struct Headers {
+pub(crate) struct Headers {
     kept: Vec<u8>,
 }
 
 impl Headers {
     /// Gives the access unit with its parameter sets in front when it is a key frame that lacks them; nothing when it
     /// holds no picture, only parameter sets.
-    pub(super) fn complete(&mut self, unit: &[u8]) -> Option<(Vec<u8>, bool)> {
+    pub(crate) fn complete(&mut self, unit: &[u8]) -> Option<(Vec<u8>, bool)> {
         let mut sets = Vec::new();
         let (mut key, mut picture, mut has_sequence) = (false, false, false);
         for (start, end) in units(unit) {

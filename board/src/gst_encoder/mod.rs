@@ -1,10 +1,14 @@
 //! Video encoders that are GStreamer elements: any element that takes raw frames and gives H.264.
 //!
-//! A frame goes `appsrc ! ELEMENT ! appsink` without a queue: appsrc's thread encodes it and hands the
-//! result to the sink. While it does, further frames are refused.
+//! A frame goes `appsrc ! BEFORE ! ELEMENT ! appsink` without a queue: appsrc's thread encodes it and hands the
+//! result to the sink. While it does, further frames are refused. Elements of hardware have queues of their own.
+//! `recipe.rs` says what an element needs, `controls.rs` how it is controlled while it runs.
+
+mod controls;
+mod recipe;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -20,94 +24,29 @@ use rostrum_hal::{
     Frame, FrameData, FrameSize, PixelFormat, Timestamp,
     encoder::{EncodedFrame, EncodedSink, EncoderError, EncoderSettings, VideoEncoder, VideoEncoderFactory},
 };
-use serde::Deserialize;
 
-use crate::{BoardError, drivers::Device, elements};
+use crate::{BoardError, drivers::Device, elements, h264_headers::Headers};
+use controls::{Bitrate, KeyFrame};
+pub(crate) use recipe::Options;
+use recipe::{Input, Recipe};
 
-/// What is known of elements.
-const KNOWN: &str = include_str!("../profiles/encoders.toml");
 /// Frames whose capture time is remembered while they are encoded.
-const MAX_IN_FLIGHT: usize = 4;
-
-/// Keys of `[encoder]` with the driver `gstreamer`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Options {
-    /// Name of the element.
-    element: String,
-    /// Layout of the frames that it takes.
-    input: Option<Input>,
-    /// How its bitrate is set while it runs.
-    bitrate: Option<BitrateProperty>,
-    /// Set once, before it starts.
-    #[serde(default)]
-    properties: toml::Table,
-}
-
-/// An entry of `encoders.toml`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Known {
-    input: Input,
-    bitrate: BitrateProperty,
-    properties: toml::Table,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-enum Input {
-    I420,
-    #[serde(rename = "NV12")]
-    Nv12,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BitrateProperty {
-    property: String,
-    unit_bps: u32,
-}
-
-/// Everything that one element needs.
-#[derive(Clone)]
-struct Recipe {
-    element: String,
-    input: Input,
-    bitrate: BitrateProperty,
-    properties: toml::Table,
-}
+const MAX_IN_FLIGHT: usize = 16;
 
 pub(crate) fn open(device: &Device<'_>) -> Result<Arc<dyn VideoEncoderFactory>, BoardError> {
     let options: Options = device.options()?;
     elements::require(&options.element)?;
     elements::require("appsrc")?;
-    let recipe = recipe(options).map_err(|message| device.wrong(message))?;
+    let recipe = Recipe::of(options).map_err(|message| device.wrong(message))?;
     // A wrong property is found now and not in the first meeting.
     let trial = elements::make_for(device, &recipe.element, &recipe.properties)?;
-    if trial.find_property(&recipe.bitrate.property).is_none() {
-        let message = format!("{} has no property {}", recipe.element, recipe.bitrate.property);
-        return Err(device.wrong(message));
+    recipe.bitrate.check(&trial).map_err(|message| device.wrong(message))?;
+    recipe.key_frame.check(&trial).map_err(|message| device.wrong(message))?;
+    if let Some(before) = &recipe.before {
+        gst::parse::bin_from_description(before, true)
+            .map_err(|error| device.wrong(format!("before: {error}")))?;
     }
     Ok(Arc::new(GstEncoderFactory { recipe }))
-}
-
-/// The profile's keys over those that are known of the element.
-fn recipe(options: Options) -> Result<Recipe, String> {
-    let mut table: std::collections::BTreeMap<String, Known> =
-        toml::from_str(KNOWN).map_err(|e| format!("encoders.toml: {e}"))?;
-    let Options { element, input, bitrate, properties } = options;
-    match (table.remove(&element), input, bitrate) {
-        (Some(known), input, bitrate) => {
-            let mut all = known.properties;
-            all.extend(properties);
-            let (input, bitrate) = (input.unwrap_or(known.input), bitrate.unwrap_or(known.bitrate));
-            Ok(Recipe { element, input, bitrate, properties: all })
-        }
-        (None, Some(input), Some(bitrate)) => Ok(Recipe { element, input, bitrate, properties }),
-        (None, ..) => {
-            let names: Vec<_> = table.into_keys().collect();
-            Err(format!("{element} needs the keys input and bitrate; only {} are known", names.join(", ")))
-        }
-    }
 }
 
 struct GstEncoderFactory {
@@ -170,7 +109,8 @@ impl Shared {
 struct GstEncoder {
     name: String,
     settings: EncoderSettings,
-    bitrate: BitrateProperty,
+    bitrate: Bitrate,
+    key_frame: KeyFrame,
     pixel_format: PixelFormat,
     pipeline: gst::Pipeline,
     source: AppSrc,
@@ -211,7 +151,7 @@ impl GstEncoder {
         source.set_format(gst::Format::Time);
         source.set_is_live(true);
         source.set_block(false);
-        drain.set_caps(Some(&encoded_caps()));
+        drain.set_caps(Some(&encoded_caps(&recipe.caps)));
         drain.set_sync(false);
         drain.set_async(false);
         let shared = Arc::new(Shared {
@@ -222,10 +162,19 @@ impl GstEncoder {
         });
         connect(&source, &drain, &shared, settings.size, &name);
         let pipeline = gst::Pipeline::new();
-        let parts = [source.upcast_ref(), &element, drain.upcast_ref()];
+        let before: Option<gst::Element> = match &recipe.before {
+            Some(before) => {
+                let bin = gst::parse::bin_from_description(before, true);
+                Some(bin.map_err(|e| failed(e.to_string()))?.upcast())
+            }
+            None => None,
+        };
+        let mut parts = vec![source.upcast_ref()];
+        parts.extend(&before);
+        parts.extend([&element, drain.upcast_ref()]);
         pipeline
-            .add_many(parts)
-            .and_then(|()| gst::Element::link_many(parts))
+            .add_many(&parts)
+            .and_then(|()| gst::Element::link_many(&parts))
             .map_err(|e| failed(e.to_string()))?;
         let bus = pipeline.bus().ok_or_else(|| failed("its pipeline has no bus".into()))?;
         bus.set_sync_handler({
@@ -240,6 +189,7 @@ impl GstEncoder {
         });
         let mut encoder = Self {
             bitrate: recipe.bitrate.clone(),
+            key_frame: recipe.key_frame.clone(),
             settings,
             pixel_format,
             pipeline,
@@ -273,7 +223,8 @@ impl GstEncoder {
     fn apply_bitrate(&self) {
         let bps = f64::from(self.settings.bitrate_bps) * self.told_rate_hz / self.rate_hz;
         let units = (bps / f64::from(self.bitrate.unit_bps)).round().max(1.0);
-        set_number(&self.element, &self.bitrate.property, units);
+        // `as` saturates, which no bitrate comes near.
+        self.bitrate.set(&self.element, units as u32);
     }
 
     /// The frame as a buffer that shares its bytes.
@@ -282,7 +233,8 @@ impl GstEncoder {
             return Err(self.failure("it takes frames in memory, not in a shared buffer"));
         };
         let (width, height) = (self.settings.size.width as usize, self.settings.size.height as usize);
-        if frame.format != self.pixel_format
+        let interleaved = self.pixel_format == PixelFormat::Nv12 && frame.format == PixelFormat::Yuv420;
+        if (frame.format != self.pixel_format && !interleaved)
             || frame.size != self.settings.size
             || bytes.len() < width * height * 3 / 2
         {
@@ -292,7 +244,8 @@ impl GstEncoder {
             );
             return Err(self.failure(&message));
         }
-        let mut buffer = gst::Buffer::from_slice(bytes.clone());
+        let bytes = if interleaved { nv12(bytes, width * height) } else { bytes.clone() };
+        let mut buffer = gst::Buffer::from_slice(bytes);
         let Some(writable) = buffer.get_mut() else { return Err(self.failure("a new buffer is shared")) };
         writable.set_pts(time);
         let luma = width * height;
@@ -312,18 +265,28 @@ impl GstEncoder {
     }
 }
 
+/// A Yuv420 picture with `luma` pixels as Nv12.
+fn nv12(planar: &[u8], luma: usize) -> Arc<[u8]> {
+    let (y, chroma) = planar.split_at(luma);
+    let (u, v) = chroma.split_at(luma / 4);
+    y.iter().copied().chain(u.iter().zip(v).flat_map(|(u, v)| [*u, *v])).collect()
+}
+
 fn connect(source: &AppSrc, drain: &AppSink, shared: &Arc<Shared>, size: FrameSize, name: &str) {
     let ready = shared.clone();
     source.set_callbacks(
         AppSrcCallbacks::builder().need_data(move |_, _| ready.ready.store(true, Ordering::Release)).build(),
     );
     let (shared, name) = (shared.clone(), name.to_owned());
+    let mut headers = Headers::default();
     drain.set_callbacks(
         AppSinkCallbacks::builder()
             .new_sample(move |drain| {
                 let sample = drain.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-                match encoded_frame(&sample, &shared, size) {
-                    Some(frame) => shared.give(Ok(frame)),
+                match encoded_frame(&sample, &shared, size, &mut headers) {
+                    Some(Some(frame)) => shared.give(Ok(frame)),
+                    // Parameter sets alone.
+                    Some(None) => {}
                     None => shared.fail(&name, "it gave a buffer without time or bytes".into()),
                 }
                 Ok(gst::FlowSuccess::Ok)
@@ -332,14 +295,28 @@ fn connect(source: &AppSrc, drain: &AppSink, shared: &Arc<Shared>, size: FrameSi
     );
 }
 
-fn encoded_frame(sample: &gst::Sample, shared: &Shared, size: FrameSize) -> Option<EncodedFrame> {
+/// The picture of a sample with its parameter sets; an inner `None` when there are only these.
+fn encoded_frame(
+    sample: &gst::Sample,
+    shared: &Shared,
+    size: FrameSize,
+    headers: &mut Headers,
+) -> Option<Option<EncodedFrame>> {
     let buffer = sample.buffer()?;
+    let bytes = buffer.map_readable().ok()?;
+    let key_frame = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+    // Some elements give them with the first key frame only.
+    let data: Arc<[u8]> = match key_frame {
+        true => match headers.complete(&bytes) {
+            Some((data, _)) => data.into(),
+            None => return Some(None),
+        },
+        false => bytes.as_slice().into(),
+    };
     // Some elements shift their times and their segment; the running time is what went in.
     let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
     let time = segment.to_running_time(buffer.pts()?)?;
-    let data: Arc<[u8]> = buffer.map_readable().ok()?.as_slice().into();
-    let key_frame = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
-    Some(EncodedFrame { data, capture_time: shared.leave(time), key_frame, size })
+    Some(Some(EncodedFrame { data, capture_time: shared.leave(time), key_frame, size }))
 }
 
 fn raw_caps(format: gst_video::VideoFormat, settings: EncoderSettings) -> gst::Caps {
@@ -357,21 +334,15 @@ fn raw_caps(format: gst_video::VideoFormat, settings: EncoderSettings) -> gst::C
         .build()
 }
 
-fn encoded_caps() -> gst::Caps {
-    gst::Caps::builder("video/x-h264")
+fn encoded_caps(further: &BTreeMap<String, String>) -> gst::Caps {
+    let mut caps = gst::Caps::builder("video/x-h264")
         .field("stream-format", "byte-stream")
         .field("alignment", "au")
-        .field("profile", gst::List::new(["constrained-baseline", "baseline"]))
-        .build()
-}
-
-/// Sets a property of any numeric type.
-fn set_number(element: &gst::Element, property: &str, number: f64) {
-    let Some(spec) = element.find_property(property) else { return };
-    // `as` saturates, and the specification's own range is kept by GObject.
-    if let Ok(value) = gst::glib::Value::deserialize_with_pspec(&format!("{}", number as u32), &spec) {
-        element.set_property_from_value(property, &value);
+        .field("profile", gst::List::new(["constrained-baseline", "baseline"]));
+    for (field, value) in further {
+        caps = caps.field(field, value);
     }
+    caps.build()
 }
 
 impl VideoEncoder for GstEncoder {
@@ -416,8 +387,7 @@ impl VideoEncoder for GstEncoder {
 
     fn request_key_frame(&mut self) -> Result<(), EncoderError> {
         self.works()?;
-        let event = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build();
-        if self.element.send_event(event) {
+        if self.key_frame.ask(&self.element) {
             Ok(())
         } else {
             Err(self.failure("it takes no request for a key frame"))
@@ -435,5 +405,19 @@ impl Drop for GstEncoder {
         if let Some(bus) = self.pipeline.bus() {
             bus.unset_sync_handler();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chroma_is_interleaved() {
+        // 4x2: luma 1..=8, then two samples each of U and V.
+        assert_eq!(
+            nv12(&[1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 20, 21], 8)[..],
+            [1, 2, 3, 4, 5, 6, 7, 8, 10, 20, 11, 21]
+        );
     }
 }
