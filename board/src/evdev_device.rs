@@ -13,7 +13,7 @@ use std::{
 use evdev::{Device, EventStream, InputEvent, KeyCode, SwitchCode};
 use serde::Deserialize;
 
-use crate::error::Failure;
+use crate::{error::Failure, probe::inputs::InputDevice};
 
 /// Time between two looks for a device that is gone.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -182,6 +182,27 @@ fn devices(roots: &Roots<'_>) -> Vec<(String, PathBuf)> {
         .collect();
     devices.sort();
     devices
+}
+
+/// Every device with its keys and switches, for `probe`.
+pub(crate) fn listing() -> Vec<InputDevice> {
+    let listed = devices(&ROOTS).into_iter().map(|(name, node)| {
+        let device = match Device::open(&node) {
+            Ok(device) => device,
+            Err(error) => {
+                return InputDevice { name, problem: Some(error.to_string()), ..InputDevice::default() };
+            }
+        };
+        let keys = device.supported_keys().into_iter().flat_map(|keys| keys.iter());
+        let switches = device.supported_switches().into_iter().flat_map(|switches| switches.iter());
+        InputDevice {
+            name,
+            keys: keys.map(|key| format!("{key:?}")).collect(),
+            switches: switches.map(|switch| format!("{switch:?}")).collect(),
+            problem: None,
+        }
+    });
+    listed.collect()
 }
 
 #[cfg(test)]

@@ -13,7 +13,10 @@ use gpiocdev::{
 use serde::Deserialize;
 use tokio::io::{Interest, unix::AsyncFd};
 
-use crate::error::Failure;
+use crate::{
+    error::Failure,
+    probe::lines::{GpioChip, GpioLine},
+};
 
 /// Time after which a chip is looked at even when it tells nothing: kernels before 6.6 do not wake who waits
 /// for a line whose chip is unplugged.
@@ -130,6 +133,23 @@ pub(crate) fn reason(error: &Error) -> String {
         Error::Uapi(_, source) => source.to_string(),
         other => other.to_string(),
     }
+}
+
+/// Every chip with its lines, for `probe`.
+pub(crate) fn listing() -> Vec<GpioChip> {
+    let listed = chips().into_iter().map(|FoundChip { path, name, label }| {
+        let opened = Chip::from_path(&path);
+        let lines: Vec<_> = opened.iter().flat_map(Chip::line_info_iter).flatten().flatten().collect();
+        let count = lines.len();
+        let lines = lines.into_iter().filter(|line| !line.name.is_empty() || line.used);
+        let lines = lines.map(|line| GpioLine {
+            number: line.offset,
+            name: line.name,
+            used_by: line.used.then_some(line.consumer),
+        });
+        GpioChip { name, label, count, lines: lines.collect() }
+    });
+    listed.collect()
 }
 
 /// A chip that is there.

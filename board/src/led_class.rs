@@ -20,6 +20,7 @@ use crate::{
     colour::{brightness_of_lamps, lamps_that_are_on},
     drivers::Device,
     error::Failure,
+    probe,
 };
 
 const ROOT: &str = "/sys/class/leds";
@@ -170,10 +171,31 @@ impl Led {
     }
 }
 
-fn absent(root: &Path, name: &str) -> Failure {
+/// Names of all lights.
+fn names(root: &Path) -> Vec<String> {
     let entries = fs::read_dir(root).into_iter().flatten().flatten();
     let mut names: Vec<_> = entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
+    names
+}
+
+/// Every light, for `probe`.
+pub(crate) fn listing() -> Vec<probe::lights::Light> {
+    listing_under(Path::new(ROOT))
+}
+
+fn listing_under(root: &Path) -> Vec<probe::lights::Light> {
+    let found = names(root).into_iter().filter_map(|name| Led::open(root, &name).ok());
+    let listed = found.map(|led| {
+        let colours = fs::read(led.folder.join("multi_index")).unwrap_or_default();
+        let colours = String::from_utf8_lossy(&colours).split_whitespace().map(str::to_owned).collect();
+        probe::lights::Light { name: led.name, max_brightness: led.max_brightness, colours }
+    });
+    listed.collect()
+}
+
+fn absent(root: &Path, name: &str) -> Failure {
+    let names = names(root);
     let hint = if names.is_empty() {
         format!("there is no light under {}; remove it from the profile", root.display())
     } else {
@@ -301,6 +323,19 @@ mod tests {
             error.contains("the light mute is not there") && error.ends_with("there are status"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn lights_are_listed_with_their_colours() {
+        let sysfs = Sysfs::with(&[("ring", 31), ("mute", 1)]);
+        sysfs.put("ring", "multi_index", "green red\n");
+        let light = |name: &str, max_brightness, colours: &[&str]| probe::lights::Light {
+            name: name.into(),
+            max_brightness,
+            colours: colours.iter().map(|colour| (*colour).to_owned()).collect(),
+        };
+        let listed = listing_under(sysfs.0.path());
+        assert_eq!(listed, [light("mute", 1, &[]), light("ring", 31, &["green", "red"])]);
     }
 
     proptest! {

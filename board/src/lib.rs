@@ -34,6 +34,7 @@ mod h264_headers;
 mod held;
 mod identity;
 mod led_class;
+pub mod probe;
 mod profile;
 mod realtime;
 mod rppal_buttons;

@@ -5,6 +5,7 @@
 //! closed, unless it or the kernel was built to refuse that (`nowayout`).
 
 use std::{
+    ffi::OsString,
     fs::{self, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
@@ -14,7 +15,7 @@ use std::{
 use rostrum_hal::watchdog::{ResetReason, Watchdog, WatchdogError};
 use serde::Deserialize;
 
-use crate::{BoardError, drivers::Device, error::Failure};
+use crate::{BoardError, drivers::Device, error::Failure, probe};
 
 const SYSFS: &str = "/sys/class/watchdog";
 
@@ -188,9 +189,7 @@ fn find(sysfs: &Path, wanted: &str) -> Result<PathBuf, Failure> {
     if Path::new(wanted).is_absolute() && Path::new(wanted).exists() {
         return Ok(wanted.into());
     }
-    let mut names: Vec<_> =
-        fs::read_dir(sysfs).into_iter().flatten().flatten().map(|e| e.file_name()).collect();
-    names.sort();
+    let names = names(sysfs);
     let identity = |name| attribute(&sysfs.join(name), "identity");
     if let Some(name) = names.iter().find(|name| identity(*name).is_some_and(|identity| identity == wanted)) {
         return Ok(Path::new("/dev").join(name));
@@ -208,6 +207,33 @@ fn find(sysfs: &Path, wanted: &str) -> Result<PathBuf, Failure> {
         format!("there are {}", present.join(", "))
     };
     Err(Failure::Absent { name: format!("the watchdog {wanted}"), hint })
+}
+
+/// Every watchdog, for `probe`. Opens none, as it would run from then on.
+pub(crate) fn listing() -> Vec<probe::watchdogs::Watchdog> {
+    listing_under(Path::new(SYSFS))
+}
+
+fn listing_under(sysfs: &Path) -> Vec<probe::watchdogs::Watchdog> {
+    let listed = names(sysfs).into_iter().map(|name| {
+        let attribute = |of| attribute(&sysfs.join(&name), of);
+        let seconds = |name| attribute(name).and_then(|text| text.parse().ok());
+        probe::watchdogs::Watchdog {
+            node: Path::new("/dev").join(&name),
+            identity: attribute("identity"),
+            max_timeout_s: seconds("max_timeout").filter(|most| *most > 0),
+            is_running: attribute("state").is_some_and(|state| state == "active"),
+            cannot_be_stopped: attribute("nowayout").is_some_and(|set| set == "1"),
+        }
+    });
+    listed.collect()
+}
+
+fn names(sysfs: &Path) -> Vec<OsString> {
+    let entries = fs::read_dir(sysfs).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
+    names.sort();
+    names
 }
 
 /// Name under `/sys/class/watchdog`: the node `watchdog` is `watchdog0` under the name it had when there was

@@ -14,15 +14,21 @@ pub(super) fn card_of(device: &str) -> Option<&str> {
     named.or(first).filter(|card| !card.is_empty())
 }
 
+/// Every PCM of a card that goes in that direction: its name and what its driver calls it.
+pub(super) fn pcms(direction: Direction) -> Vec<(String, String)> {
+    let hints = HintIter::new(None, c"pcm").into_iter().flatten();
+    let mut found: Vec<_> = hints
+        .filter(|hint| hint.direction.is_none_or(|d| d == direction))
+        .filter_map(|hint| Some((hint.name?, hint.desc.unwrap_or_default())))
+        .filter(|(name, _)| name.starts_with("hw:"))
+        .collect();
+    found.dedup();
+    found
+}
+
 /// What to say of a device that is not there: those that are.
 pub(super) fn present(direction: Direction) -> String {
-    let hints = HintIter::new(None, c"pcm").into_iter().flatten();
-    let mut names: Vec<_> = hints
-        .filter(|hint| hint.direction.is_none_or(|d| d == direction))
-        .filter_map(|hint| hint.name)
-        .filter(|name| name.starts_with("hw:"))
-        .collect();
-    names.dedup();
+    let names: Vec<_> = pcms(direction).into_iter().map(|(name, _)| name).collect();
     let does = match direction {
         Direction::Capture => "captures",
         Direction::Playback => "plays",

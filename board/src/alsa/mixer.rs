@@ -71,10 +71,21 @@ impl MixerOptions {
 }
 
 fn present(mixer: &Mixer) -> String {
-    let names: Vec<_> = mixer
-        .iter()
-        .filter_map(Selem::new)
-        .filter_map(|control| control.get_id().get_name().ok().map(str::to_owned))
-        .collect();
+    let names: Vec<_> = controls(mixer).into_iter().map(|(name, _)| name).collect();
     if names.is_empty() { "it has none".into() } else { format!("it has {}", names.join(", ")) }
+}
+
+fn controls(mixer: &Mixer) -> Vec<(String, Selem<'_>)> {
+    let controls = mixer.iter().filter_map(Selem::new);
+    controls.filter_map(|control| Some((control.get_id().get_name().ok()?.to_owned(), control))).collect()
+}
+
+/// Names of a card's controls that have a volume in that direction.
+pub(super) fn volumes(card: &str, direction: Direction) -> Vec<String> {
+    let Ok(mixer) = Mixer::new(&format!("hw:{card}"), false) else { return Vec::new() };
+    let has_volume = |control: &Selem<'_>| match direction {
+        Direction::Playback => control.has_playback_volume(),
+        Direction::Capture => control.has_capture_volume(),
+    };
+    controls(&mixer).into_iter().filter(|(_, control)| has_volume(control)).map(|(name, _)| name).collect()
 }

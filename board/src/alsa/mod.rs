@@ -7,6 +7,7 @@
 
 mod cards;
 mod clock;
+pub(crate) mod listing;
 pub(crate) mod microphones;
 mod mixer;
 mod pcm;

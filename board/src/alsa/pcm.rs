@@ -20,7 +20,8 @@ use super::{cards, sample::SampleFormat};
 /// A device that takes or gives nothing for so long does not work.
 const HANGS: Duration = Duration::from_secs(1);
 /// Rates to try, the best first; each has whole frames in 10 ms.
-const RATES_HZ: [u32; 9] = [48_000, 96_000, 192_000, 88_200, 44_100, 32_000, 24_000, 16_000, 8_000];
+pub(super) const RATES_HZ: [u32; 9] =
+    [48_000, 96_000, 192_000, 88_200, 44_100, 32_000, 24_000, 16_000, 8_000];
 /// Times of a device that differ more from now are of another clock.
 const BELIEVED: Duration = Duration::from_secs(2);
 

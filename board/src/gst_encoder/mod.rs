@@ -27,7 +27,7 @@ use rostrum_hal::{
 
 use crate::{BoardError, drivers::Device, elements, h264_headers::Headers};
 use controls::{Bitrate, KeyFrame};
-pub(crate) use recipe::Options;
+pub(crate) use recipe::{Options, listing};
 use recipe::{Input, Recipe};
 
 /// Frames whose capture time is remembered while they are encoded.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::controls::{Bitrate, KeyFrame};
+use crate::{elements, probe::encoders::EncoderElement};
 
 /// What is known of elements.
 const KNOWN: &str = include_str!("../../profiles/encoders.toml");
@@ -43,6 +44,24 @@ struct Known {
     caps: BTreeMap<String, String>,
     #[serde(default)]
     properties: toml::Table,
+    /// Its work is done by hardware.
+    #[serde(default)]
+    hardware: bool,
+}
+
+fn known() -> Result<BTreeMap<String, Known>, String> {
+    toml::from_str(KNOWN).map_err(|e| format!("encoders.toml: {e}"))
+}
+
+/// Every known element, for `probe`.
+pub(crate) fn listing() -> Vec<EncoderElement> {
+    let listed = known().unwrap_or_default().into_iter().map(|(element, known)| EncoderElement {
+        is_installed: elements::require(&element).is_ok(),
+        hint: elements::hint(&element),
+        element,
+        hardware: known.hardware,
+    });
+    listed.collect()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -67,8 +86,7 @@ pub(super) struct Recipe {
 impl Recipe {
     /// The profile's keys over those that are known of the element.
     pub(super) fn of(options: Options) -> Result<Self, String> {
-        let mut table: BTreeMap<String, Known> =
-            toml::from_str(KNOWN).map_err(|e| format!("encoders.toml: {e}"))?;
+        let mut table = known()?;
         let Options { element, input, bitrate, key_frame, before, caps, properties } = options;
         let known = match (table.remove(&element), input, &bitrate) {
             (Some(known), ..) => known,
@@ -79,6 +97,7 @@ impl Recipe {
                 before: None,
                 caps: BTreeMap::new(),
                 properties: toml::Table::new(),
+                hardware: false,
             },
             (None, ..) => {
                 let names: Vec<_> = table.into_keys().collect();

@@ -51,7 +51,7 @@ pub(crate) struct Options {
     keep_rate: bool,
 }
 
-fn zoom_max() -> f64 {
+pub(super) fn zoom_max() -> f64 {
     4.0
 }
 
@@ -90,21 +90,15 @@ pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn Camera>, BoardError> {
 
 /// The camera that `wanted` means. The first must be able to give pictures, as encoders and screens are in the same list.
 fn usable(wanted: &Wanted) -> Result<Found, Vec<Found>> {
-    let found = find::find(Path::new(CLASS), wanted);
-    match (wanted, found) {
-        (Wanted::First, Ok(first)) => {
-            let mut all = vec![first];
-            all.extend(
-                find::find(Path::new(CLASS), &Wanted::Serial(String::new())).err().unwrap_or_default(),
-            );
-            let gives_pictures = |camera: &&Found| {
-                // One that another program has cannot be asked, but its name says enough.
-                Node::open(&camera.path).map_or(true, |(_, capability)| capture_queue(&capability).is_some())
-            };
-            all.iter().find(gives_pictures).cloned().ok_or(all)
-        }
-        (_, found) => found,
+    if *wanted != Wanted::First {
+        return find::find(Path::new(CLASS), wanted);
     }
+    let all = find::cameras(Path::new(CLASS));
+    let gives_pictures = |camera: &&Found| {
+        // One that another program has cannot be asked, but its name says enough.
+        Node::open(&camera.path).map_or(true, |(_, capability)| capture_queue(&capability).is_some())
+    };
+    all.iter().find(gives_pictures).cloned().ok_or(all)
 }
 
 fn absent(wanted: &Wanted, cameras: &[Found]) -> (String, String) {
@@ -124,7 +118,8 @@ fn absent(wanted: &Wanted, cameras: &[Found]) -> (String, String) {
     (name, format!("there are {}", cameras.iter().map(one).collect::<Vec<_>>().join(", ")))
 }
 
-fn title(found: &Found) -> String {
+/// The name to show to people.
+pub(super) fn title(found: &Found) -> String {
     // uvcvideo gives the name twice where the interface has no name of its own.
     let title = match found.title.split_once(": ") {
         Some((first, second)) if first.starts_with(second) || second.starts_with(first) => first,
@@ -142,7 +137,7 @@ fn remembered(found: &Found) -> Wanted {
 }
 
 /// The queue that gives pictures, if this device has one and is no encoder.
-fn capture_queue(capability: &Capability) -> Option<QueueType> {
+pub(super) fn capture_queue(capability: &Capability) -> Option<QueueType> {
     if !can(capability, Capabilities::STREAMING) {
         return None;
     }

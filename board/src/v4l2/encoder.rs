@@ -82,16 +82,17 @@ pub(crate) fn open(device: &Device<'_>) -> Result<Arc<dyn VideoEncoderFactory>, 
     }
 }
 
+/// An H.264 encoder of this machine.
 #[derive(Clone, Debug)]
-struct Factory {
-    path: PathBuf,
-    title: String,
+pub(super) struct Factory {
+    pub(super) path: PathBuf,
+    pub(super) title: String,
     /// Of frames that it takes.
-    formats: Vec<PixelFormat>,
+    pub(super) formats: Vec<PixelFormat>,
 }
 
 /// Every H.264 encoder of this machine, in the order of its number.
-fn encoders() -> Vec<Factory> {
+pub(super) fn encoders() -> Vec<Factory> {
     paths()
         .into_iter()
         .filter_map(|path| {

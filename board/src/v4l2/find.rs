@@ -54,32 +54,32 @@ pub(super) fn find(class: &Path, wanted: &Wanted) -> Result<Found, Vec<Found>> {
 
 /// Every video device, in the order of its number.
 pub(super) fn paths() -> Vec<PathBuf> {
-    let entries = fs::read_dir(CLASS).into_iter().flatten().flatten();
-    let mut numbers: Vec<u32> = entries
-        .filter_map(|entry| entry.file_name().to_string_lossy().strip_prefix("video")?.parse().ok())
-        .collect();
-    numbers.sort_unstable();
-    numbers.into_iter().map(|number| PathBuf::from(format!("/dev/video{number}"))).collect()
+    nodes(Path::new(CLASS)).into_iter().map(|(found, _)| found.path).collect()
 }
 
-/// Every device that may give pictures, in the order of its number.
-fn cameras(class: &Path) -> Vec<Found> {
+/// Every device that may give pictures, in the order of its number. Encoders and screens may be among them.
+pub(super) fn cameras(class: &Path) -> Vec<Found> {
+    // The first of each device gives pictures, the others what is said about them.
+    nodes(class).into_iter().filter(|(_, index)| *index == 0).map(|(found, _)| found).collect()
+}
+
+/// Every video device in the order of its number, with its index among those of one device: a codec of several roles
+/// has one for each.
+pub(super) fn nodes(class: &Path) -> Vec<(Found, u32)> {
     let entries = fs::read_dir(class).into_iter().flatten().flatten();
-    let mut found: Vec<(u32, Found)> = entries
+    let mut found: Vec<(u32, (Found, u32))> = entries
         .filter_map(|entry| {
             let node = entry.file_name().to_string_lossy().into_owned();
             let number = node.strip_prefix("video")?.parse().ok()?;
             let folder = entry.path();
-            // The first of each device gives pictures, the others what is said about them.
-            if text(&folder.join("index")).as_deref() != Some("0") {
-                return None;
-            }
+            let index = text(&folder.join("index"))?.parse().ok()?;
             let title = text(&folder.join("name")).unwrap_or_default();
-            Some((number, Found { path: Path::new("/dev").join(&node), title, serial: serial(&folder) }))
+            let path = Path::new("/dev").join(&node);
+            Some((number, (Found { path, title, serial: serial(&folder) }, index)))
         })
         .collect();
     found.sort_by_key(|(number, _)| *number);
-    found.into_iter().map(|(_, camera)| camera).collect()
+    found.into_iter().map(|(_, found)| found).collect()
 }
 
 /// The serial number of the USB device that `folder` belongs to: its interface is `device`, the device itself above it.

@@ -11,6 +11,7 @@
 //! | `m2m.rs`, `input.rs` | memory-to-memory devices, and how pictures get into them |
 //! | `encoder.rs`, `coded.rs` | H.264 encoders, and the two queues of one |
 //! | `scaler.rs` | scalers |
+//! | `listing.rs` | what there is, for `probe` |
 //! | `level.rs` | levels of H.264 |
 
 pub(crate) mod camera;
@@ -21,6 +22,7 @@ pub(crate) mod encoder;
 mod find;
 mod input;
 mod level;
+pub(crate) mod listing;
 mod m2m;
 mod node;
 mod offer;

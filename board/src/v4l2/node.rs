@@ -10,7 +10,10 @@ use std::{
 };
 
 use rustix::{fs::OFlags, io::Errno};
-use v4l2r::ioctl::{Capabilities, Capability, IntoErrno};
+use v4l2r::{
+    bindings::{V4L2_CAP_IO_MC, v4l2_capability},
+    ioctl::{Capabilities, Capability, IntoErrno},
+};
 
 /// What the kernel says when something does not work, as far as one can do something about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +83,18 @@ impl Node {
 /// What this node itself can do, not its siblings.
 pub(super) fn can(capability: &Capability, needed: Capabilities) -> bool {
     capability.device_caps().contains(needed)
+}
+
+/// Whether pictures only come after a media graph was set up, as of cameras behind an image processor
+/// (`V4L2_CAP_IO_MC`): libcamera does that.
+pub(super) fn needs_graph(node: &Node) -> bool {
+    struct Bits(u32);
+    impl From<v4l2_capability> for Bits {
+        fn from(capability: v4l2_capability) -> Self {
+            Self(capability.device_caps)
+        }
+    }
+    v4l2r::ioctl::querycap::<Bits>(node).is_ok_and(|Bits(bits)| bits & V4L2_CAP_IO_MC != 0)
 }
 
 impl AsFd for Node {
