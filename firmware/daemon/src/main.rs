@@ -9,6 +9,7 @@ mod input;
 mod losses;
 mod memory;
 mod people;
+mod probe;
 mod pulse;
 mod screen;
 mod senses;
@@ -63,6 +64,8 @@ enum Task {
     ConfigExample,
     /// Lists the board profiles that come with the program.
     Profiles,
+    /// Prints what this machine has, and writes a board profile for it.
+    Probe(probe::Options),
 }
 
 /// A start that takes longer hangs.
@@ -86,6 +89,7 @@ fn main() -> anyhow::Result<()> {
         }
         Task::ConfigExample => print(config::EXAMPLE.trim_end()),
         Task::Profiles => print(&Profile::names().join("\n")),
+        Task::Probe(options) => print(&probe::run(&options)?),
     }
 }
 
