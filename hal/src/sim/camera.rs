@@ -154,6 +154,7 @@ impl Lens {
         let mut pool = Pool::new(Canvas::bytes(width, height));
         let begin = Timestamp::now();
         let mut last_frame = begin;
+        let mut frozen: Option<Arc<[u8]>> = None;
         for tick in 0_u64.. {
             let due = begin + Duration::from_secs_f64(tick as f64 / self.frame_rate_hz);
             if due.saturating_since(Timestamp::now()).is_zero() && self.next_is_due(due) {
@@ -188,6 +189,12 @@ impl Lens {
             }
             last_frame = capture_time;
             pool.keep(&buffer);
+            let buffer = if self.board.has_fault(Fault::CameraFrozen) {
+                frozen.get_or_insert(buffer).clone()
+            } else {
+                frozen = None;
+                buffer
+            };
             self.slot.newest.put(Ok(Frame {
                 capture_time,
                 sequence: tick,
@@ -423,6 +430,21 @@ mod tests {
         while below_bar(&next(&mut camera).0).iter().any(|&v| v != 16) {
             assert!(Timestamp::now() < deadline, "the cover did not blind it");
         }
+    }
+
+    #[test]
+    fn a_frozen_camera_gives_one_picture_with_new_times_until_it_thaws() {
+        let (board, mut camera) = running(VirtualBoardOptions::default());
+        let mut next = || block_on(camera.next_frame()).unwrap();
+        board.set_fault(Fault::CameraFrozen, true);
+        // One frame may have been on its way.
+        next();
+        let (first, second) = (next(), next());
+        assert_eq!(first.bytes(), second.bytes());
+        assert!(second.capture_time > first.capture_time && second.sequence > first.sequence);
+        board.set_fault(Fault::CameraFrozen, false);
+        next();
+        assert_ne!(next().bytes(), second.bytes());
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub enum Fault {
     CameraUnplugged,
     /// Each frame comes 150 ms after its capture time, and the frames in between are lost.
     FramesLate,
+    /// The camera gives the same picture again and again, at its usual pace and with new times.
+    CameraFrozen,
     /// The microphones give digital silence, at their usual pace.
     MicrophoneSilent,
     /// Every encoder of the board fails at its next frame, and none can be opened.
@@ -24,9 +26,10 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::CameraUnplugged,
         Self::FramesLate,
+        Self::CameraFrozen,
         Self::MicrophoneSilent,
         Self::EncoderError,
         Self::SpeakerGone,
@@ -38,6 +41,7 @@ impl Fault {
         match self {
             Self::CameraUnplugged => "camera_unplugged",
             Self::FramesLate => "frames_late",
+            Self::CameraFrozen => "camera_frozen",
             Self::MicrophoneSilent => "microphone_silent",
             Self::EncoderError => "encoder_error",
             Self::SpeakerGone => "speaker_gone",
@@ -55,8 +59,8 @@ impl std::fmt::Display for Fault {
 /// There is no fault of that name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "there is no fault named {0}; there are camera_unplugged, frames_late, microphone_silent, encoder_error, \
-     speaker_gone, mute_switch_gone"
+    "there is no fault named {0}; there are camera_unplugged, frames_late, camera_frozen, microphone_silent, \
+     encoder_error, speaker_gone, mute_switch_gone"
 )]
 pub struct UnknownFault(String);
 

@@ -8,6 +8,7 @@ const ICONS: Record<string, IconName> = { join: "join", mute: "micOff", volume_u
 const BUTTONS: Record<string, string> = { volume_up: "Louder", volume_down: "Quieter" };
 const FAULTS: Record<string, string> = {
   camera_unplugged: "Unplug the camera",
+  camera_frozen: "Freeze the camera's picture",
   frames_late: "Camera frames come late",
   microphone_silent: "Microphones go silent",
   encoder_error: "The encoder fails",
