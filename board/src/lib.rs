@@ -41,6 +41,7 @@ mod rppal_buttons;
 mod rppal_light;
 mod rppal_mute_switch;
 mod rppal_pins;
+mod system_clock;
 mod v4l2;
 mod virtual_board;
 mod visca;
@@ -69,6 +70,7 @@ pub use combined_controls::CombinedControls;
 pub use error::BoardError;
 pub use profile::{Profile, Section};
 pub use realtime::ask_for_realtime;
+pub use system_clock::clock_is_synchronised;
 
 /// What is decided when a board is opened, not by its profile.
 #[derive(Clone, Debug, Default)]
