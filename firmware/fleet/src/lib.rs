@@ -1,2 +1,3 @@
-//! What a fleet needs of a terminal: identity, enrolment, updates and health. Nothing of it is built yet; the
-//! terminal's name is read from the board by `rostrum-board`. See the README of this folder.
+//! What a terminal does for whoever looks after many of them: the self-test.
+
+pub mod selftest;
