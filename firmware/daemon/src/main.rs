@@ -12,6 +12,7 @@ mod people;
 mod probe;
 mod pulse;
 mod screen;
+mod selftest;
 mod senses;
 mod stay;
 mod voice;
@@ -66,6 +67,8 @@ enum Task {
     Profiles,
     /// Prints what this machine has, and writes a board profile for it.
     Probe(probe::Options),
+    /// Tests each part of the board, while no other rostrumd runs; the exit code is 1 when one fails.
+    Selftest(selftest::Options),
 }
 
 /// A start that takes longer hangs.
@@ -89,6 +92,7 @@ fn main() -> anyhow::Result<()> {
         }
         Task::ConfigExample => print(config::EXAMPLE.trim_end()),
         Task::Profiles => print(&Profile::names().join("\n")),
+        Task::Selftest(options) => selftest::run(&options, &cli.config),
         Task::Probe(options) => print(&probe::run(&options)?),
     }
 }

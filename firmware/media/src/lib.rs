@@ -28,5 +28,6 @@ pub use error::MediaError;
 pub use jpeg::jpeg;
 pub use layers::{Layer, LayerId, layers_for};
 pub use layout::{Layout, Rect, layout};
+pub use mjpeg::MjpegDecoder;
 pub use screen::{Idle, Meeting, Scene, Screen, ScreenInput, Seat, Share};
 pub use settings::{Orientation, PictureSettings, Preference};

@@ -15,7 +15,8 @@ use crate::{
 const PATIENCE: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 
 /// Decodes one JPEG after the other, on the caller's thread as far as it can see.
-pub(crate) struct MjpegDecoder {
+#[derive(Default)]
+pub struct MjpegDecoder {
     running: Option<Running>,
     scaler: Option<Scaler>,
 }
@@ -38,12 +39,17 @@ fn failed(message: impl ToString) -> MediaError {
 }
 
 impl MjpegDecoder {
-    pub(crate) fn new() -> Self {
-        Self { running: None, scaler: None }
+    /// Starts nothing yet.
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// The picture as Yuv420 of the frame's size (JPEG's own size when that differs, which some cameras do).
-    pub(crate) fn decode(&mut self, frame: &Frame) -> Result<Frame, MediaError> {
+    ///
+    /// # Errors
+    /// [`MediaError::Jpeg`] for a broken picture, [`MediaError::Unsupported`] for one that is in no memory of ours; the
+    /// next may be decoded.
+    pub fn decode(&mut self, frame: &Frame) -> Result<Frame, MediaError> {
         let FrameData::Bytes(bytes) = &frame.data else {
             return Err(MediaError::Unsupported { format: frame.format, storage: "in a DMA-BUF" });
         };
