@@ -8,8 +8,14 @@ use serde::Deserialize;
 use crate::{BoardError, drivers::nearest};
 
 /// The profiles that come with the program.
-const EMBEDDED: [(&str, &str); 2] =
-    [("virtual", include_str!("../profiles/virtual.toml")), ("pc", include_str!("../profiles/pc.toml"))];
+const EMBEDDED: [(&str, &str); 6] = [
+    ("virtual", include_str!("../profiles/virtual.toml")),
+    ("pc", include_str!("../profiles/pc.toml")),
+    ("raspberry-pi-4", include_str!("../profiles/raspberry-pi-4.toml")),
+    ("raspberry-pi-5", include_str!("../profiles/raspberry-pi-5.toml")),
+    ("imx8mp-evk", include_str!("../profiles/imx8mp-evk.toml")),
+    ("rk3588", include_str!("../profiles/rk3588.toml")),
+];
 
 /// What a board is made of. A device without a section is not there.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -120,7 +126,10 @@ mod tests {
     #[test]
     fn an_unknown_profile_gives_the_names_that_are_there_the_nearest_first() {
         let error = Profile::named_or_path("virtaul").unwrap_err().to_string();
-        assert!(error.contains("virtaul; there are virtual, pc"), "{error}");
+        assert!(
+            error.contains("virtaul; there are virtual, ") && error.contains("raspberry-pi-5"),
+            "{error}"
+        );
     }
 
     #[test]
