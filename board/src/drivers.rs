@@ -22,8 +22,8 @@ use serde::de::DeserializeOwned;
 use crate::{
     Board, BoardError, OpenOptions, Profile, Section, alsa, error::Failure, evdev_buttons, evdev_mute_switch,
     factory_identity, gpio_buttons, gpio_level, gpio_light, gst_camera, gst_display, gst_encoder,
-    gst_microphones, gst_speaker, identity, led_class, rppal_buttons, rppal_light, rppal_mute_switch, v4l2,
-    virtual_board, visca, watchdog,
+    gst_microphones, gst_speaker, hid, identity, led_class, rppal_buttons, rppal_light, rppal_mute_switch,
+    v4l2, virtual_board, visca, watchdog,
 };
 
 type Table<T> = &'static [(&'static str, Driver<T>)];
@@ -72,12 +72,14 @@ const INDICATORS: Table<Box<dyn Indicator>> = &[
     ("led_class", driver!(led_class::open, led_class::Options)),
     ("gpio", driver!(gpio_light::open, gpio_light::Options)),
     ("rppal", driver!(rppal_light::open, rppal_light::Options)),
+    ("hid_telephony", driver!(hid::light::open, hid::light::Options)),
 ];
 const BUTTONS: Table<Box<dyn Buttons>> = &[
     ("virtual", driver!(virtual_board::buttons, virtual_board::ButtonsOptions)),
     ("gpio", driver!(gpio_buttons::open, gpio_buttons::Options)),
     ("evdev", driver!(evdev_buttons::open, evdev_buttons::Options)),
     ("rppal", driver!(rppal_buttons::open, rppal_buttons::Options)),
+    ("hid_telephony", driver!(hid::buttons::open, hid::buttons::Options)),
 ];
 const MUTE_SWITCHES: Table<Box<dyn MuteSwitch>> = &[
     ("virtual", driver!(virtual_board::mute_switch, virtual_board::NoOptions)),

@@ -32,6 +32,7 @@ mod gst_microphones;
 mod gst_speaker;
 mod h264_headers;
 mod held;
+mod hid;
 mod identity;
 mod led_class;
 pub mod probe;
