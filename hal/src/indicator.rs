@@ -34,6 +34,9 @@ pub enum IndicatorRole {
     Status,
     /// Lit when the microphones are muted.
     Mute,
+    /// Lit in a meeting and on the way into one, whatever else happens: a lamp at the door, or a
+    /// speakerphone's Off-Hook, without which that closes its microphone.
+    Meeting,
 }
 
 /// A light, opened and owned by one caller.

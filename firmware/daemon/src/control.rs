@@ -4,11 +4,11 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use rostrum_hal::{
     FrameSize, Timestamp,
-    indicator::{Indicator, IndicatorRole, Signal},
+    indicator::{IndicatorRole, Signal},
 };
 use rostrum_media::{Layer, PictureSettings};
 use rostrum_panel::{CommandError, CommandErrorKind, PanelCommand, Preference, Settings, State};
-use rostrum_room::{Command, Event as RoomEvent, MuteReason, Note, Part, Request, Room, Severity};
+use rostrum_room::{Command, Event as RoomEvent, MuteReason, Note, Request, Room, Severity};
 use rostrum_rtc::{
     AudioPlan, Event, LayerPlan, LeaveReason, NetworkOptions, TerminalOptions, TrackKind, VideoPlan,
 };
@@ -20,6 +20,7 @@ use crate::{
     counters::Counters,
     guest_link,
     input::{Input, Inputs},
+    lights::Lights,
     memory::{Memory, Remembered},
     people::People,
     pulse::Pulse,
@@ -36,7 +37,7 @@ pub(crate) struct Control {
     pub(crate) service: Service,
     pub(crate) udid: String,
     pub(crate) picture: Picture,
-    pub(crate) lights: Vec<(IndicatorRole, Box<dyn Indicator>)>,
+    pub(crate) lights: Lights,
     pub(crate) camera: Option<mpsc::UnboundedSender<CameraCommand>>,
     pub(crate) voice: Voice,
     pub(crate) screen: ScreenControl,
@@ -78,7 +79,14 @@ impl Control {
                     Some(input) => self.take(input),
                     None => return,
                 },
-                _ = tick.tick() => self.happened(RoomEvent::Tick),
+                _ = tick.tick() => {
+                    self.happened(RoomEvent::Tick);
+                    for part in self.lights.try_again() {
+                        log::info!(part:?; "a part of the terminal works again");
+                        // Behind the fault, which may still be on its way.
+                        let _ = self.inputs.send(Input::Healthy { part });
+                    }
+                }
             }
             self.show();
         }
@@ -137,14 +145,7 @@ impl Control {
     }
 
     fn light(&mut self, role: IndicatorRole, signal: Signal) {
-        let mut failed = None;
-        for (_, light) in self.lights.iter_mut().filter(|(present, _)| *present == role) {
-            if let Err(error) = light.show(signal) {
-                failed = Some(error.to_string());
-            }
-        }
-        if let Some(detail) = failed {
-            let part = if role == IndicatorRole::Mute { Part::MuteLight } else { Part::StatusLight };
+        if let Err((part, detail)) = self.lights.show(role, signal) {
             // Not from here: the state machine is in the middle of its commands.
             let _ = self.inputs.send(Input::Faulty { part, detail });
         }

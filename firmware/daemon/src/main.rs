@@ -6,6 +6,7 @@ mod control;
 mod counters;
 mod guest_link;
 mod input;
+mod lights;
 mod losses;
 mod memory;
 mod people;
@@ -33,6 +34,7 @@ use crate::{
     config::Config,
     control::Control,
     counters::Counters,
+    lights::Lights,
     memory::Memory,
     people::People,
     pulse::Pulses,
@@ -231,7 +233,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         service: config.service,
         udid: udid.to_string(),
         picture,
-        lights: board.indicators,
+        lights: Lights::new(board.indicators),
         camera,
         voice: voice.clone(),
         screen,

@@ -97,13 +97,15 @@ pub enum Part {
     MuteLight,
     /// The light that shows the state.
     StatusLight,
+    /// The light that shows that there is a meeting.
+    MeetingLight,
     /// The buttons.
     Buttons,
 }
 
 impl Part {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Camera,
         Self::Encoder,
         Self::Microphones,
@@ -112,6 +114,7 @@ impl Part {
         Self::MuteSwitch,
         Self::MuteLight,
         Self::StatusLight,
+        Self::MeetingLight,
         Self::Buttons,
     ];
 }

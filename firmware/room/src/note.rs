@@ -88,6 +88,9 @@ impl Note {
             Part::StatusLight => {
                 ("status_light_fault", "The status light does not work", "This page shows the state.")
             }
+            Part::MeetingLight => {
+                ("meeting_light_fault", "The meeting light does not work", "This page shows the state.")
+            }
             Part::Buttons => ("buttons_fault", "The buttons do not work", "Use this page instead."),
         };
         let message = if detail.is_empty() { format!("{what}.") } else { format!("{what} ({detail}).") };

@@ -41,6 +41,7 @@ struct Told {
     service_muted: Option<bool>,
     mute_light: Option<Signal>,
     status_light: Option<Signal>,
+    meeting_light: Option<Signal>,
     volume: Option<u8>,
 }
 
@@ -200,6 +201,7 @@ impl Room {
             Part::Speaker => self.told.volume = None,
             Part::MuteLight => self.told.mute_light = None,
             Part::StatusLight => self.told.status_light = None,
+            Part::MeetingLight => self.told.meeting_light = None,
             _ => {}
         }
         self.faults.remove(&part);
@@ -334,6 +336,9 @@ impl Room {
         }
         if changed(&mut self.told.status_light, lights.status) {
             commands.push(Command::ShowIndicator(IndicatorRole::Status, lights.status));
+        }
+        if changed(&mut self.told.meeting_light, lights.meeting) {
+            commands.push(Command::ShowIndicator(IndicatorRole::Meeting, lights.meeting));
         }
         commands.extend(actions);
         if self.phase.in_meeting() && changed(&mut self.told.service_muted, muted) {

@@ -33,6 +33,8 @@ pub struct Signals {
     pub status: Signal,
     /// Lit when the room is muted.
     pub mute: Signal,
+    /// Lit in a meeting and on the way into one.
+    pub meeting: Signal,
 }
 
 /// Everything that follows from the room's state.

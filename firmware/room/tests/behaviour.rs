@@ -60,8 +60,9 @@ fn at_power_on_every_output_is_commanded_and_the_room_is_muted() {
     assert_eq!(commands[0], Command::Microphones { open: false });
     assert_eq!(commands[1], Command::ShowIndicator(IndicatorRole::Mute, Signal::RED));
     assert!(matches!(commands[2], Command::ShowIndicator(IndicatorRole::Status, Signal { blink: None, .. })));
-    assert_eq!(commands[3], Command::SetVolume(100));
-    assert_eq!(commands.len(), 4);
+    assert_eq!(commands[3], Command::ShowIndicator(IndicatorRole::Meeting, Signal::OFF));
+    assert_eq!(commands[4], Command::SetVolume(100));
+    assert_eq!(commands.len(), 5);
     assert!(bench.then(Event::Tick).is_empty());
     assert_eq!(bench.room.status().mute_reason, Some(MuteReason::NotInMeeting));
 }
@@ -190,6 +191,26 @@ fn a_camera_fault_shows_in_the_light_and_does_not_hide_the_phase() {
     assert!(!bench.room.status().muted);
     bench.then(Event::Healthy { part: Part::Camera });
     assert_eq!(bench.room.status().signals.status, Signal::GREEN);
+}
+
+#[test]
+fn the_meeting_light_is_lit_from_join_to_leave_through_faults_and_lost_connections() {
+    let mut bench = Bench::new(RoomConfig::default());
+    bench.then(Event::Tick);
+    let told = |commands: Commands| {
+        commands.into_iter().find_map(|command| match command {
+            Command::ShowIndicator(IndicatorRole::Meeting, signal) => Some(signal),
+            _ => None,
+        })
+    };
+    assert_eq!(told(bench.then(Event::Button(ButtonRole::Join))), Some(Signal::RED));
+    for event in
+        [Event::Joined, faulty(Part::Camera), Event::Lost { reason: "gone".into() }, Event::Rejoining]
+    {
+        assert_eq!(told(bench.then(event)), None);
+    }
+    assert_eq!(told(bench.then(Event::Healthy { part: Part::MeetingLight })), Some(Signal::RED));
+    assert_eq!(told(bench.then(Event::Request(Request::Leave))), Some(Signal::OFF));
 }
 
 #[test]

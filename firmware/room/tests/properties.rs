@@ -49,6 +49,7 @@ struct World {
     open: Option<bool>,
     mute_light: Option<Signal>,
     status_light: Option<Signal>,
+    meeting_light: Option<Signal>,
     volume: Option<u8>,
     /// What the service believes, while a join stands.
     service_muted: Option<bool>,
@@ -80,6 +81,7 @@ impl World {
             }
             Command::TellService { muted } => self.service_muted = Some(muted),
             Command::ShowIndicator(IndicatorRole::Mute, signal) => self.mute_light = Some(signal),
+            Command::ShowIndicator(IndicatorRole::Meeting, signal) => self.meeting_light = Some(signal),
             Command::ShowIndicator(_, signal) => self.status_light = Some(signal),
             Command::SetVolume(percent) => {
                 prop_assert!(percent <= 100);
@@ -101,7 +103,9 @@ impl World {
         prop_assert_eq!(status.muted, status.mute_reason.is_some());
         prop_assert_eq!(self.mute_light, Some(status.signals.mute));
         prop_assert_eq!(self.status_light, Some(status.signals.status));
+        prop_assert_eq!(self.meeting_light, Some(status.signals.meeting));
         prop_assert_eq!(status.signals.mute == Signal::RED, status.muted);
+        prop_assert_eq!(status.signals.meeting != Signal::OFF, status.phase.in_meeting());
         prop_assert_eq!(self.volume, Some(status.volume));
         if status.phase.in_meeting() {
             prop_assert_eq!(self.service_muted, Some(status.muted));
