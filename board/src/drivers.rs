@@ -13,6 +13,7 @@ use rostrum_hal::{
     mute_switch::MuteSwitch,
     presence::Presence,
     scaler::VideoScalerFactory,
+    screen_power::ScreenPower,
     sim::VirtualBoard,
     speaker::Speaker,
     watchdog::Watchdog,
@@ -20,10 +21,10 @@ use rostrum_hal::{
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Board, BoardError, OpenOptions, Profile, Section, alsa, error::Failure, evdev_buttons, evdev_mute_switch,
-    factory_identity, gpio_buttons, gpio_level, gpio_light, gst_camera, gst_display, gst_encoder,
-    gst_microphones, gst_speaker, hid, identity, led_class, rppal_buttons, rppal_light, rppal_mute_switch,
-    v4l2, virtual_board, visca, watchdog,
+    Board, BoardError, OpenOptions, Profile, Section, alsa, cec, error::Failure, evdev_buttons,
+    evdev_mute_switch, factory_identity, gpio_buttons, gpio_level, gpio_light, gst_camera, gst_display,
+    gst_encoder, gst_microphones, gst_speaker, hid, identity, led_class, rppal_buttons, rppal_light,
+    rppal_mute_switch, v4l2, virtual_board, visca, watchdog,
 };
 
 type Table<T> = &'static [(&'static str, Driver<T>)];
@@ -90,6 +91,10 @@ const MUTE_SWITCHES: Table<Box<dyn MuteSwitch>> = &[
 const PRESENCES: Table<Box<dyn Presence>> = &[
     ("virtual", driver!(virtual_board::presence, virtual_board::NoOptions)),
     ("gpio", driver!(gpio_level::presence, gpio_level::Options)),
+];
+const SCREEN_POWERS: Table<Box<dyn ScreenPower>> = &[
+    ("virtual", driver!(virtual_board::screen_power, virtual_board::NoOptions)),
+    ("cec", driver!(cec::open, cec::Options)),
 ];
 const WATCHDOGS: Table<Box<dyn Watchdog>> = &[
     ("virtual", driver!(virtual_board::watchdog, virtual_board::WatchdogOptions)),
@@ -190,6 +195,7 @@ pub fn check(profile: &Profile) -> Result<(), BoardError> {
     check_in.section("buttons", profile.buttons.as_ref(), BUTTONS)?;
     check_in.section("mute_switch", profile.mute_switch.as_ref(), MUTE_SWITCHES)?;
     check_in.section("presence", profile.presence.as_ref(), PRESENCES)?;
+    check_in.section("screen_power", profile.screen_power.as_ref(), SCREEN_POWERS)?;
     check_in.section("watchdog", profile.watchdog.as_ref(), WATCHDOGS)?;
     check_in.section("identity", Some(&profile.identity), IDENTITIES)
 }
@@ -230,6 +236,7 @@ pub(crate) fn open_board(profile: &Profile, options: &OpenOptions) -> Result<Boa
     let buttons = opener.open("buttons", profile.buttons.as_ref(), BUTTONS)?;
     let mute_switch = opener.open("mute_switch", profile.mute_switch.as_ref(), MUTE_SWITCHES)?;
     let presence = opener.open("presence", profile.presence.as_ref(), PRESENCES)?;
+    let screen_power = opener.open("screen_power", profile.screen_power.as_ref(), SCREEN_POWERS)?;
     let identity = match &options.udid {
         Some(udid) => identity::fixed(udid.clone()),
         None => opener.open_one("identity", &profile.identity, IDENTITIES)?,
@@ -250,6 +257,7 @@ pub(crate) fn open_board(profile: &Profile, options: &OpenOptions) -> Result<Boa
         buttons,
         mute_switch,
         presence,
+        screen_power,
         watchdog,
         identity,
         virtual_board,

@@ -10,6 +10,7 @@
 //! ```
 
 mod alsa;
+mod cec;
 mod clip;
 mod clip_stream;
 mod colour;
@@ -61,6 +62,7 @@ use rostrum_hal::{
     mute_switch::MuteSwitch,
     presence::Presence,
     scaler::VideoScalerFactory,
+    screen_power::ScreenPower,
     sim::VirtualBoard,
     speaker::Speaker,
     watchdog::Watchdog,
@@ -112,6 +114,8 @@ pub struct Board {
     pub mute_switch: Option<Box<dyn MuteSwitch>>,
     /// The sensor that tells whether somebody is there.
     pub presence: Option<Box<dyn Presence>>,
+    /// The power of the screen.
+    pub screen_power: Option<Box<dyn ScreenPower>>,
     /// The watchdog, which runs from now on.
     pub watchdog: Option<Box<dyn Watchdog>>,
     /// Its name for life.

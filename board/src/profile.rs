@@ -49,6 +49,8 @@ pub struct Profile {
     pub mute_switch: Option<Section>,
     /// The sensor that tells whether somebody is there.
     pub presence: Option<Section>,
+    /// What switches the screen on and to standby.
+    pub screen_power: Option<Section>,
     /// The watchdog.
     pub watchdog: Option<Section>,
     /// Where the board's name is kept.

@@ -20,6 +20,7 @@ use rostrum_hal::{
     microphone::MicrophoneArray,
     mute_switch::MuteSwitch,
     presence::Presence,
+    screen_power::ScreenPower,
     sim::{Fault, VirtualBoard, VirtualBoardOptions, linear_array},
     speaker::Speaker,
     watchdog::Watchdog,
@@ -144,7 +145,7 @@ pub(crate) fn build(profile: &Profile, options: &OpenOptions) -> Result<Option<V
     let any = !made.indicators.is_empty()
         || [&profile.camera, &profile.microphones, &profile.speaker, &profile.display, &profile.buttons]
             .into_iter()
-            .chain([&profile.mute_switch, &profile.presence, &profile.watchdog])
+            .chain([&profile.mute_switch, &profile.presence, &profile.screen_power, &profile.watchdog])
             .any(is_virtual)
         || profile.identity.driver == NAME;
     Ok(any.then(|| VirtualBoard::new(made)))
@@ -212,6 +213,10 @@ pub(crate) fn mute_switch(device: &Device<'_>) -> Result<Box<dyn MuteSwitch>, Bo
 
 pub(crate) fn presence(device: &Device<'_>) -> Result<Box<dyn Presence>, BoardError> {
     Ok(Box::new(device.virtual_board()?.presence()))
+}
+
+pub(crate) fn screen_power(device: &Device<'_>) -> Result<Box<dyn ScreenPower>, BoardError> {
+    Ok(Box::new(device.virtual_board()?.screen_power()))
 }
 
 pub(crate) fn watchdog(device: &Device<'_>) -> Result<Box<dyn Watchdog>, BoardError> {

@@ -16,6 +16,7 @@ pub mod mute_switch;
 pub mod planes;
 pub mod presence;
 pub mod scaler;
+pub mod screen_power;
 pub mod sim;
 pub mod speaker;
 pub mod time;

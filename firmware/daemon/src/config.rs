@@ -1,6 +1,6 @@
 //! The terminal's configuration: one TOML file.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use rostrum_hal::identity::Udid;
 use rostrum_rtc::names::{ChannelId, DisplayName, UserId};
@@ -21,6 +21,8 @@ pub(crate) struct Config {
     pub(crate) panel: Panel,
     #[serde(default)]
     pub(crate) picture: Picture,
+    #[serde(default)]
+    pub(crate) screen: Screen,
 }
 
 /// The RTC service and the room's place in it.
@@ -91,6 +93,27 @@ pub(crate) struct Picture {
 impl Default for Picture {
     fn default() -> Self {
         Self { width: 1280, height: 720, frame_rate_hz: 30.0 }
+    }
+}
+
+/// The room's screen, where the board can switch it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Screen {
+    /// Minutes without use after which it goes to standby; 0 is never.
+    pub(crate) standby_after_minutes: u16,
+}
+
+impl Default for Screen {
+    fn default() -> Self {
+        Self { standby_after_minutes: 10 }
+    }
+}
+
+impl Screen {
+    pub(crate) fn standby_after(self) -> Option<Duration> {
+        let minutes = u64::from(self.standby_after_minutes);
+        (minutes > 0).then(|| Duration::from_secs(minutes * 60))
     }
 }
 

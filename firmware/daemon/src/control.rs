@@ -25,6 +25,7 @@ use crate::{
     people::People,
     pulse::Pulse,
     screen::{ScreenControl, ScreenView},
+    screen_switch::ScreenSwitch,
     stay::{Inlets, Outlet, Stay, TokenFile, layer_of, rid_of},
     voice::Voice,
 };
@@ -41,6 +42,7 @@ pub(crate) struct Control {
     pub(crate) camera: Option<mpsc::UnboundedSender<CameraCommand>>,
     pub(crate) voice: Voice,
     pub(crate) screen: ScreenControl,
+    pub(crate) screen_switch: Option<ScreenSwitch>,
     pub(crate) outlet: Outlet,
     pub(crate) inlets: Inlets,
     pub(crate) counters: Arc<Counters>,
@@ -96,6 +98,7 @@ impl Control {
         match input {
             Input::Button(role) => self.happened(RoomEvent::Button(role)),
             Input::MuteSwitch { cut } => self.happened(RoomEvent::MuteSwitch { cut }),
+            Input::Presence { occupied } => self.happened(RoomEvent::Presence { occupied }),
             Input::Panel(command) => self.panel(command),
             Input::Stay { stay, event } if self.stay.as_ref().is_some_and(|now| now.number == stay) => {
                 self.stay_event(event);
@@ -137,6 +140,11 @@ impl Control {
                 }
             }
             Command::ShowIndicator(role, signal) => self.light(role, signal),
+            Command::SwitchScreen { on } => {
+                if let Some(switch) = &self.screen_switch {
+                    switch.switch(on);
+                }
+            }
             Command::SetVolume(volume) => self.voice.switches.set_volume(volume),
             Command::Notify(note) => tell(&note),
             Command::Exit => self.exit = true,

@@ -13,6 +13,8 @@ pub(crate) enum Input {
     Button(ButtonRole),
     /// The hardware mute switch moved, or was read at start.
     MuteSwitch { cut: bool },
+    /// What the presence sensor says.
+    Presence { occupied: bool },
     /// Somebody at the panel asks.
     Panel(PanelCommand),
     /// The stay in the channel; `stay` counts them, so that an old one's last words are told apart.

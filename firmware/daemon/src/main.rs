@@ -13,6 +13,7 @@ mod people;
 mod probe;
 mod pulse;
 mod screen;
+mod screen_switch;
 mod selftest;
 mod senses;
 mod stay;
@@ -25,7 +26,7 @@ use clap::{Parser, Subcommand};
 use rostrum_board::{CombinedControls, OpenOptions, Profile};
 use rostrum_hal::Timestamp;
 use rostrum_panel::{CameraState, Device, Devices, PanelConfig, PanelHandles, State, Watchers};
-use rostrum_room::Room;
+use rostrum_room::{Room, RoomConfig};
 use rostrum_rtc::config::load;
 use tokio::sync::{mpsc, watch};
 
@@ -39,6 +40,7 @@ use crate::{
     people::People,
     pulse::Pulses,
     screen::ScreenWiring,
+    screen_switch::ScreenSwitch,
     stay::{Inlets, Outlet},
     voice::VoiceWiring,
 };
@@ -190,6 +192,10 @@ async fn run(config: Config) -> anyhow::Result<()> {
     if let Some(switch) = board.mute_switch {
         senses::watch_mute_switch(switch, &inputs);
     }
+    if let Some(presence) = board.presence {
+        senses::watch_presence(presence, &inputs);
+    }
+    let screen_switch = board.screen_power.map(ScreenSwitch::start).transpose()?;
     senses::watch_signals(&inputs)?;
     let (state, shown) = watch::channel(Arc::new(State {
         channel: Some(config.service.channel.to_string()),
@@ -227,7 +233,10 @@ async fn run(config: Config) -> anyhow::Result<()> {
 
     // The task that decides.
     let control = Control {
-        room: Room::new(kept.room, Timestamp::now()),
+        room: Room::new(
+            RoomConfig { screen_standby_after: config.screen.standby_after(), ..kept.room },
+            Timestamp::now(),
+        ),
         state,
         memory,
         service: config.service,
@@ -237,6 +246,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         camera,
         voice: voice.clone(),
         screen,
+        screen_switch,
         outlet,
         inlets: Inlets { inputs: inputs.clone(), screen: screen_feed, play: voice.play },
         counters,

@@ -7,6 +7,7 @@ use rostrum_hal::{
     Timestamp,
     buttons::{ButtonRole, Buttons},
     mute_switch::MuteSwitch,
+    presence::Presence,
     watchdog::{ResetReason, Watchdog},
 };
 use rostrum_panel::{PanelCommand, PanelConfig, PanelHandles};
@@ -82,6 +83,36 @@ pub(crate) fn watch_mute_switch(mut switch: Box<dyn MuteSwitch>, inputs: &Inputs
                     now = switch.cut();
                 }
             }
+        }
+    });
+}
+
+/// Tells who is there, and of everybody who comes and goes.
+pub(crate) fn watch_presence(mut presence: Box<dyn Presence>, inputs: &Inputs) {
+    let inputs = inputs.clone();
+    tokio::spawn(async move {
+        let mut now = presence.present();
+        let mut failed = false;
+        loop {
+            let occupied = match &now {
+                Ok(occupied) => *occupied,
+                Err(error) => {
+                    if !failed {
+                        log::warn!(error:%; "the presence sensor; the room counts as occupied");
+                    }
+                    true
+                }
+            };
+            failed = now.is_err();
+            if inputs.send(Input::Presence { occupied }).is_err() {
+                return;
+            }
+            now = if failed {
+                tokio::time::sleep(RETRY).await;
+                presence.present()
+            } else {
+                presence.changed().await
+            };
         }
     });
 }

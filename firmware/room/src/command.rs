@@ -30,6 +30,11 @@ pub enum Command {
     },
     /// Show a signal on a light.
     ShowIndicator(IndicatorRole, Signal),
+    /// Wake the screen, or send it to standby.
+    SwitchScreen {
+        /// `true` wakes it.
+        on: bool,
+    },
     /// Volume of the speaker, 0..=100 percent.
     SetVolume(u8),
     /// Tell people what happened: log it and show it once.

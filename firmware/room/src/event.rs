@@ -15,6 +15,12 @@ pub enum Event {
         /// `true` cuts the microphones.
         cut: bool,
     },
+    /// What the presence sensor says, at start and whenever it changes. A room whose sensor cannot be read is
+    /// told as occupied; one without a sensor is told nothing.
+    Presence {
+        /// `true` when somebody is there.
+        occupied: bool,
+    },
     /// We are in the channel: the first time, or again after [`Event::Lost`].
     Joined,
     /// The connection is gone, or a try to join failed for a reason that may pass. The shell goes on trying by itself.

@@ -9,6 +9,7 @@ mod lights;
 mod mute;
 mod note;
 mod room;
+mod screen;
 mod status;
 
 pub use command::{Command, Commands};

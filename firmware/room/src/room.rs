@@ -3,6 +3,7 @@
 use crate::lights::signals;
 use crate::mute::Mute;
 use crate::note::microseconds;
+use crate::screen::Screen;
 use crate::{Command, Commands, Event, MuteReason, Note, Part, Phase, Request, Severity, Status};
 use rostrum_hal::Timestamp;
 use rostrum_hal::buttons::ButtonRole;
@@ -26,11 +27,15 @@ pub struct RoomConfig {
     pub join_muted: bool,
     /// Volume of the speaker, 0..=100 percent.
     pub volume: u8,
+    /// The screen goes to standby when the room was not used for so long; `None` is never. Not kept, as the
+    /// configuration says it anew.
+    #[serde(skip)]
+    pub screen_standby_after: Option<Duration>,
 }
 
 impl Default for RoomConfig {
     fn default() -> Self {
-        Self { join_muted: false, volume: 70 }
+        Self { join_muted: false, volume: 70, screen_standby_after: Some(Duration::from_secs(600)) }
     }
 }
 
@@ -42,6 +47,7 @@ struct Told {
     mute_light: Option<Signal>,
     status_light: Option<Signal>,
     meeting_light: Option<Signal>,
+    screen_on: Option<bool>,
     volume: Option<u8>,
 }
 
@@ -51,6 +57,7 @@ pub struct Room {
     phase: Phase,
     phase_since: Timestamp,
     mute: Mute,
+    screen: Screen,
     faults: BTreeMap<Part, Note>,
     /// The trouble with the service that lasts, or why the last meeting ended.
     service_note: Option<Note>,
@@ -69,6 +76,7 @@ impl Room {
             phase: Phase::Idle,
             phase_since: now,
             mute: Mute::new(),
+            screen: Screen::new(now),
             faults: BTreeMap::new(),
             service_note: None,
             join_after_leaving: false,
@@ -81,6 +89,9 @@ impl Room {
     /// Takes what happened at `now` and returns what to do, in this order.
     pub fn handle(&mut self, now: Timestamp, event: Event) -> Commands {
         let mut actions = Commands::new();
+        if matches!(event, Event::Button(_) | Event::Request(_)) {
+            self.screen.used(now);
+        }
         match event {
             Event::Button(role) => self.button(now, role, &mut actions),
             Event::Request(request) => self.request(now, request, &mut actions),
@@ -88,6 +99,9 @@ impl Room {
                 self.mute.switch(cut);
                 self.faults.remove(&Part::MuteSwitch);
             }
+            // Woken anew for whoever comes: it may have been switched off by hand.
+            Event::Presence { occupied } if self.screen.occupied(now, occupied) => self.told.screen_on = None,
+            Event::Presence { .. } => {}
             Event::FarEndMuted { muted: true } => self.mute.mute(MuteReason::FarEnd),
             // It cannot unmute us: it hears the truth again.
             Event::FarEndMuted { muted: false } => self.told.service_muted = None,
@@ -104,7 +118,7 @@ impl Room {
             | Event::LeftByService { .. }
             | Event::Left => self.service(now, event, &mut actions),
         }
-        self.settle(actions)
+        self.settle(now, actions)
     }
 
     /// What the room is now.
@@ -209,6 +223,11 @@ impl Room {
 
     fn go(&mut self, now: Timestamp, phase: Phase) {
         if self.phase != phase {
+            // So that a meeting's end is the begin of the time without use.
+            self.screen.used(now);
+            if phase == Phase::Joining {
+                self.told.screen_on = None;
+            }
             self.phase = phase;
             self.phase_since = now;
         }
@@ -323,7 +342,7 @@ impl Room {
 
     /// Brings what the shell does in line with what the room is. Microphones close before anything else is
     /// done and open after all the rest.
-    fn settle(&mut self, actions: Commands) -> Commands {
+    fn settle(&mut self, now: Timestamp, actions: Commands) -> Commands {
         let status = self.status();
         let (muted, lights) = (status.muted, status.signals);
         let mut commands = Commands::new();
@@ -339,6 +358,10 @@ impl Room {
         }
         if changed(&mut self.told.meeting_light, lights.meeting) {
             commands.push(Command::ShowIndicator(IndicatorRole::Meeting, lights.meeting));
+        }
+        let screen_on = self.screen.is_on(now, self.phase == Phase::Idle, self.config.screen_standby_after);
+        if changed(&mut self.told.screen_on, screen_on) {
+            commands.push(Command::SwitchScreen { on: screen_on });
         }
         commands.extend(actions);
         if self.phase.in_meeting() && changed(&mut self.told.service_muted, muted) {

@@ -55,14 +55,15 @@ fn faulty(part: Part) -> Event {
 
 #[test]
 fn at_power_on_every_output_is_commanded_and_the_room_is_muted() {
-    let mut bench = Bench::new(RoomConfig { join_muted: false, volume: 250 });
+    let mut bench = Bench::new(RoomConfig { volume: 250, ..RoomConfig::default() });
     let commands = bench.then(Event::Tick);
     assert_eq!(commands[0], Command::Microphones { open: false });
     assert_eq!(commands[1], Command::ShowIndicator(IndicatorRole::Mute, Signal::RED));
     assert!(matches!(commands[2], Command::ShowIndicator(IndicatorRole::Status, Signal { blink: None, .. })));
     assert_eq!(commands[3], Command::ShowIndicator(IndicatorRole::Meeting, Signal::OFF));
-    assert_eq!(commands[4], Command::SetVolume(100));
-    assert_eq!(commands.len(), 5);
+    assert_eq!(commands[4], Command::SwitchScreen { on: true });
+    assert_eq!(commands[5], Command::SetVolume(100));
+    assert_eq!(commands.len(), 6);
     assert!(bench.then(Event::Tick).is_empty());
     assert_eq!(bench.room.status().mute_reason, Some(MuteReason::NotInMeeting));
 }
@@ -191,6 +192,43 @@ fn a_camera_fault_shows_in_the_light_and_does_not_hide_the_phase() {
     assert!(!bench.room.status().muted);
     bench.then(Event::Healthy { part: Part::Camera });
     assert_eq!(bench.room.status().signals.status, Signal::GREEN);
+}
+
+fn screen(commands: Commands) -> Option<bool> {
+    commands.into_iter().find_map(|c| if let Command::SwitchScreen { on } = c { Some(on) } else { None })
+}
+
+#[test]
+fn the_screen_goes_to_standby_after_ten_minutes_without_use_and_wakes_for_a_join() {
+    let mut bench = Bench::new(RoomConfig::default());
+    assert_eq!(screen(bench.then(Event::Tick)), Some(true));
+    assert_eq!(screen(bench.after(Duration::from_secs(599))), None);
+    assert_eq!(screen(bench.then(Event::Button(ButtonRole::VolumeUp))), None);
+    assert_eq!(screen(bench.after(Duration::from_secs(599))), None, "a press counts as use");
+    assert_eq!(screen(bench.after(Duration::from_secs(1))), Some(false));
+    assert_eq!(screen(bench.then(Event::Button(ButtonRole::Join))), Some(true));
+    bench.then(Event::Joined);
+    assert_eq!(screen(bench.after(Duration::from_secs(3_600))), None, "in a meeting");
+    bench.then(Event::Request(Request::Leave));
+    bench.then(Event::Left);
+    assert_eq!(screen(bench.after(Duration::from_secs(599))), None);
+    assert_eq!(screen(bench.after(Duration::from_secs(1))), Some(false));
+}
+
+#[test]
+fn the_screen_wakes_for_who_comes_and_stays_on_while_somebody_is_there() {
+    let mut bench = Bench::new(RoomConfig::default());
+    bench.then(Event::Presence { occupied: false });
+    assert_eq!(screen(bench.after(Duration::from_secs(600))), Some(false));
+    assert_eq!(screen(bench.then(Event::Presence { occupied: true })), Some(true));
+    assert_eq!(screen(bench.after(Duration::from_secs(6_000))), None);
+    assert_eq!(screen(bench.then(Event::Presence { occupied: false })), None);
+    // Somebody switched it off by hand: who comes next wakes it.
+    assert_eq!(screen(bench.then(Event::Presence { occupied: true })), Some(true));
+    let never = RoomConfig { screen_standby_after: None, ..RoomConfig::default() };
+    let mut bench = Bench::new(never);
+    assert_eq!(screen(bench.then(Event::Tick)), Some(true));
+    assert_eq!(screen(bench.after(Duration::from_secs(90_000))), None);
 }
 
 #[test]

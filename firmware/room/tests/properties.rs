@@ -27,6 +27,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         6 => role.prop_map(Event::Button),
         6 => request.prop_map(Event::Request),
         2 => any::<bool>().prop_map(|cut| Event::MuteSwitch { cut }),
+        2 => any::<bool>().prop_map(|occupied| Event::Presence { occupied }),
         4 => Just(Event::Joined),
         1 => "[a-z]{0,4}".prop_map(|reason| Event::Lost { reason }),
         1 => Just(Event::Rejoining),
@@ -50,6 +51,7 @@ struct World {
     mute_light: Option<Signal>,
     status_light: Option<Signal>,
     meeting_light: Option<Signal>,
+    screen_on: Option<bool>,
     volume: Option<u8>,
     /// What the service believes, while a join stands.
     service_muted: Option<bool>,
@@ -83,6 +85,7 @@ impl World {
             Command::ShowIndicator(IndicatorRole::Mute, signal) => self.mute_light = Some(signal),
             Command::ShowIndicator(IndicatorRole::Meeting, signal) => self.meeting_light = Some(signal),
             Command::ShowIndicator(_, signal) => self.status_light = Some(signal),
+            Command::SwitchScreen { on } => self.screen_on = Some(on),
             Command::SetVolume(percent) => {
                 prop_assert!(percent <= 100);
                 self.volume = Some(percent);
@@ -106,6 +109,10 @@ impl World {
         prop_assert_eq!(self.meeting_light, Some(status.signals.meeting));
         prop_assert_eq!(status.signals.mute == Signal::RED, status.muted);
         prop_assert_eq!(status.signals.meeting != Signal::OFF, status.phase.in_meeting());
+        prop_assert!(
+            self.screen_on == Some(true) || status.phase == Phase::Idle,
+            "a meeting without a screen"
+        );
         prop_assert_eq!(self.volume, Some(status.volume));
         if status.phase.in_meeting() {
             prop_assert_eq!(self.service_muted, Some(status.muted));
@@ -136,7 +143,7 @@ proptest! {
 
     #[test]
     fn lights_microphones_service_and_status_never_disagree(history in any_history(), join_muted in any::<bool>()) {
-        play(history, RoomConfig { join_muted, volume: 50 })?;
+        play(history, RoomConfig { join_muted, volume: 50, ..RoomConfig::default() })?;
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::{
     indicator::{Indicator, IndicatorError, IndicatorRole, Signal},
     mute_switch::{MuteSwitch, MuteSwitchError},
     presence::{Presence, PresenceError},
+    screen_power::{ScreenPower, ScreenPowerError, ScreenState},
     watchdog::{ResetReason, Watchdog, WatchdogError},
 };
 
@@ -168,6 +169,38 @@ impl Presence for SimPresence {
             }
             self.board.shared.changes.after(seen).await;
         }
+    }
+}
+
+/// The power of a virtual board's screen; [`VirtualBoard::state`] tells it.
+pub struct SimScreenPower {
+    board: VirtualBoard,
+}
+
+impl SimScreenPower {
+    pub(super) fn new(board: VirtualBoard) -> Self {
+        Self { board }
+    }
+}
+
+impl ScreenPower for SimScreenPower {
+    fn name(&self) -> String {
+        "virtual screen".into()
+    }
+
+    fn wake(&mut self) -> Result<(), ScreenPowerError> {
+        self.board.change(|state| state.screen_on = true);
+        Ok(())
+    }
+
+    fn standby(&mut self) -> Result<(), ScreenPowerError> {
+        self.board.change(|state| state.screen_on = false);
+        Ok(())
+    }
+
+    fn state(&mut self) -> Result<Option<ScreenState>, ScreenPowerError> {
+        let on = self.board.shared.state.lock().screen_on;
+        Ok(Some(if on { ScreenState::On } else { ScreenState::Standby }))
     }
 }
 

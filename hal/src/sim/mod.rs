@@ -36,7 +36,10 @@ pub use camera::SimCamera;
 pub use clip::{ClipAudio, ClipFrame, ClipSource, ClipVideo};
 pub use controls::SimCameraControls;
 pub use fault::{Fault, UnknownFault};
-pub use front::{SimButtons, SimDisplay, SimIdentity, SimIndicator, SimMuteSwitch, SimPresence, SimWatchdog};
+pub use front::{
+    SimButtons, SimDisplay, SimIdentity, SimIndicator, SimMuteSwitch, SimPresence, SimScreenPower,
+    SimWatchdog,
+};
 pub use microphones::SimMicrophones;
 pub use speaker::SimSpeaker;
 
@@ -119,6 +122,8 @@ pub struct BoardState {
     pub buttons: BTreeMap<ButtonRole, bool>,
     /// Whether the hardware switch cuts the microphones.
     pub mute_switch_cut: bool,
+    /// Whether the screen is on, and not in standby.
+    pub screen_on: bool,
     /// Faults that are active.
     pub faults: BTreeSet<Fault>,
     /// The watchdog.
@@ -184,6 +189,7 @@ struct State {
     presses: VecDeque<ButtonEvent>,
     mute_switch_cut: bool,
     present: bool,
+    screen_on: bool,
     faults: BTreeSet<Fault>,
     /// When the watchdog was fed last; `None` when it is off.
     fed: Option<Timestamp>,
@@ -191,7 +197,8 @@ struct State {
 }
 
 impl VirtualBoard {
-    /// Builds a board: dark lights, nothing pressed, switch not cutting, somebody in the room.
+    /// Builds a board: dark lights, nothing pressed, switch not cutting, somebody in the room, the
+    /// screen in standby.
     pub fn new(options: VirtualBoardOptions) -> Self {
         let state = State {
             indicators: options.indicators.iter().map(|&role| (role, Signal::OFF)).collect(),
@@ -199,6 +206,7 @@ impl VirtualBoard {
             presses: VecDeque::new(),
             mute_switch_cut: false,
             present: true,
+            screen_on: false,
             faults: BTreeSet::new(),
             fed: None,
             scene_loudness: 1.0,
@@ -271,6 +279,11 @@ impl VirtualBoard {
         SimPresence::new(self.clone())
     }
 
+    /// The power of its screen.
+    pub fn screen_power(&self) -> SimScreenPower {
+        SimScreenPower::new(self.clone())
+    }
+
     /// Starts its watchdog.
     pub fn watchdog(&self) -> SimWatchdog {
         SimWatchdog::start(self.clone())
@@ -295,6 +308,7 @@ impl VirtualBoard {
             indicators: state.indicators.clone(),
             buttons: state.buttons.clone(),
             mute_switch_cut: state.mute_switch_cut,
+            screen_on: state.screen_on,
             faults: state.faults.clone(),
             watchdog,
         }

@@ -1,0 +1,345 @@
+//! Driver `cec`: power of a screen over HDMI-CEC (HDMI 1.4b Supplement 1, CEC 13.2 and 13.7; the kernel's
+//! `include/uapi/linux/cec.h` and its CEC API).
+//!
+//! The adapter is opened for each errand and closed again: the kernel keeps our place on the bus in between and
+//! answers for us, and an adapter that was unplugged is found when it is back.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    path::Path,
+};
+
+use rostrum_hal::screen_power::{ScreenPower, ScreenPowerError, ScreenState};
+use serde::Deserialize;
+
+use crate::{BoardError, drivers::Device};
+
+/// Logical addresses.
+const TV: u8 = 0;
+const UNREGISTERED: u8 = 15;
+const EVERYBODY: u8 = 15;
+/// Messages.
+const IMAGE_VIEW_ON: u8 = 0x04;
+const STANDBY: u8 = 0x36;
+const ACTIVE_SOURCE: u8 = 0x82;
+const GIVE_POWER_STATUS: u8 = 0x8F;
+const REPORT_POWER_STATUS: u8 = 0x90;
+
+/// Keys of `[screen_power]` with the driver `cec`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Options {
+    /// The adapter.
+    #[serde(default = "first_adapter")]
+    device: String,
+    /// What the screen shows as our name, at most 14 characters of ASCII.
+    #[serde(default = "our_name")]
+    osd_name: String,
+}
+
+fn first_adapter() -> String {
+    "/dev/cec0".into()
+}
+
+fn our_name() -> String {
+    "Rostrum".into()
+}
+
+pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn ScreenPower>, BoardError> {
+    let Options { device: node, osd_name } = device.options()?;
+    if osd_name.is_empty() || osd_name.len() > 14 || !osd_name.is_ascii() {
+        return Err(device.wrong("osd_name is 1 to 14 characters of ASCII"));
+    }
+    if !Path::new(&node).exists() {
+        return Err(device.absent(format!("the CEC adapter {node}"), present()));
+    }
+    Ok(Box::new(Cec { node, osd_name }))
+}
+
+/// What to say of an adapter that is not there: those that are.
+fn present() -> String {
+    let entries = std::fs::read_dir("/dev").into_iter().flatten().flatten();
+    let mut nodes: Vec<_> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.strip_prefix("cec").is_some_and(|rest| rest.parse::<u32>().is_ok()))
+        .map(|name| format!("/dev/{name}"))
+        .collect();
+    nodes.sort();
+    if nodes.is_empty() {
+        "this machine has none; load the driver of its HDMI output".into()
+    } else {
+        format!("there are {}", nodes.join(", "))
+    }
+}
+
+struct Cec {
+    node: String,
+    osd_name: String,
+}
+
+/// An adapter that has its place on the bus, or waits for one.
+struct Bus<'a> {
+    cec: &'a Cec,
+    file: File,
+    /// Logical and physical address, once there are.
+    ours: Option<(u8, u16)>,
+}
+
+impl Cec {
+    fn bus(&self) -> Result<Bus<'_>, ScreenPowerError> {
+        let file = OpenOptions::new().read(true).write(true).open(&self.node).map_err(|e| self.failed(&e))?;
+        let mut addresses = ioctl::logical_addresses(&file).map_err(|e| self.failed(&e))?;
+        if addresses.count == 0 {
+            // Returns when the bus has been asked for a free address, at once when there is no bus.
+            addresses = ioctl::claim_playback(&file, &self.osd_name).map_err(|e| self.failed(&e))?;
+        }
+        let physical = ioctl::physical_address(&file).map_err(|e| self.failed(&e))?;
+        let ours = addresses.first().zip(physical);
+        Ok(Bus { cec: self, file, ours })
+    }
+
+    fn failed(&self, error: &io::Error) -> ScreenPowerError {
+        let message = match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                format!("{error}; let this program's user be in the group video")
+            }
+            io::ErrorKind::ResourceBusy => {
+                format!("{error}; another program has it for itself, stop that")
+            }
+            _ => error.to_string(),
+        };
+        ScreenPowerError::Failed { name: self.node.clone(), message }
+    }
+
+    fn no_answer(&self) -> ScreenPowerError {
+        ScreenPowerError::NoAnswer { name: self.node.clone() }
+    }
+}
+
+impl Bus<'_> {
+    /// Sends a message, and gives what is answered with `reply`.
+    fn send(&self, to: u8, message: &[u8], reply: Option<u8>) -> Result<Option<Vec<u8>>, ScreenPowerError> {
+        let from = self.ours.map_or(UNREGISTERED, |(logical, _)| logical);
+        let sent = ioctl::transmit(&self.file, from << 4 | to, message, reply.unwrap_or(0));
+        let sent = sent.map_err(|error| match error.raw_os_error() {
+            // Without a place on the bus only a screen that sleeps with its lines down can be woken.
+            Some(libc::ENONET) => self.cec.no_answer(),
+            _ => self.cec.failed(&error),
+        })?;
+        // Nobody acknowledges what is said to everybody: the kernel counts that as sent.
+        if !sent.was_acknowledged() {
+            return Err(self.cec.no_answer());
+        }
+        match reply {
+            None => Ok(None),
+            Some(_) if sent.was_refused() => Ok(None),
+            Some(_) => sent.answer().map(Some).ok_or_else(|| self.cec.no_answer()),
+        }
+    }
+}
+
+impl ScreenPower for Cec {
+    fn name(&self) -> String {
+        self.node.clone()
+    }
+
+    fn wake(&mut self) -> Result<(), ScreenPowerError> {
+        let bus = self.bus()?;
+        bus.send(TV, &[IMAGE_VIEW_ON], None)?;
+        if let Some((_, physical)) = bus.ours {
+            let [high, low] = physical.to_be_bytes();
+            bus.send(EVERYBODY, &[ACTIVE_SOURCE, high, low], None)?;
+        }
+        Ok(())
+    }
+
+    fn standby(&mut self) -> Result<(), ScreenPowerError> {
+        self.bus()?.send(TV, &[STANDBY], None).map(drop)
+    }
+
+    fn state(&mut self) -> Result<Option<ScreenState>, ScreenPowerError> {
+        let answer = self.bus()?.send(TV, &[GIVE_POWER_STATUS], Some(REPORT_POWER_STATUS))?;
+        Ok(answer.and_then(|operands| state_of(&operands)))
+    }
+}
+
+/// CEC 1.4 §CEC 17, operand Power Status.
+fn state_of(operands: &[u8]) -> Option<ScreenState> {
+    match operands.first()? {
+        0 => Some(ScreenState::On),
+        2 => Some(ScreenState::Waking),
+        1 | 3 => Some(ScreenState::Standby),
+        _ => None,
+    }
+}
+
+/// `include/uapi/linux/cec.h`.
+mod ioctl {
+    #![allow(unsafe_code)]
+    use std::{fs::File, io};
+
+    use rustix::ioctl::{Getter, Opcode, Updater, ioctl, opcode};
+
+    const PHYSICAL_ADDRESS: Opcode = opcode::read::<u16>(b'a', 1);
+    const GET_LOGICAL_ADDRESSES: Opcode = opcode::read::<LogicalAddresses>(b'a', 3);
+    const SET_LOGICAL_ADDRESSES: Opcode = opcode::read_write::<LogicalAddresses>(b'a', 4);
+    const TRANSMIT: Opcode = opcode::read_write::<Message>(b'a', 5);
+
+    /// Time for an answer in milliseconds; CEC 1.4 wants one within a second.
+    const ANSWER_WITHIN_MS: u32 = 1_100;
+
+    /// `struct cec_log_addrs`.
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    pub(super) struct LogicalAddresses {
+        addresses: [u8; 4],
+        mask: u16,
+        version: u8,
+        pub(super) count: u8,
+        vendor: u32,
+        flags: u32,
+        osd_name: [u8; 15],
+        primary_device_types: [u8; 4],
+        types: [u8; 4],
+        all_device_types: [u8; 4],
+        features: [[u8; 12]; 4],
+    }
+
+    impl LogicalAddresses {
+        /// The first address that was free.
+        pub(super) fn first(&self) -> Option<u8> {
+            const INVALID: u8 = 0xFF;
+            let count = usize::from(self.count).min(self.addresses.len());
+            self.addresses[..count].iter().copied().find(|address| *address != INVALID && *address < 15)
+        }
+    }
+
+    /// `struct cec_msg`.
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    pub(super) struct Message {
+        sent_at: u64,
+        received_at: u64,
+        length: u32,
+        timeout_ms: u32,
+        sequence: u32,
+        flags: u32,
+        bytes: [u8; 16],
+        reply: u8,
+        receive_status: u8,
+        transmit_status: u8,
+        counters: [u8; 4],
+    }
+
+    impl Message {
+        pub(super) fn was_acknowledged(&self) -> bool {
+            self.transmit_status & 1 != 0
+        }
+
+        /// The answer was Feature Abort.
+        pub(super) fn was_refused(&self) -> bool {
+            self.receive_status & 4 != 0
+        }
+
+        /// Operands of the answer.
+        pub(super) fn answer(&self) -> Option<Vec<u8>> {
+            let length = usize::try_from(self.length).ok()?.min(self.bytes.len());
+            (self.receive_status & 1 != 0).then(|| self.bytes.get(2..length).unwrap_or_default().to_vec())
+        }
+    }
+
+    /// Where our output is plugged in; `None` while nothing that tells is.
+    pub(super) fn physical_address(file: &File) -> io::Result<Option<u16>> {
+        const INVALID: u16 = 0xFFFF;
+        // SAFETY: CEC_ADAP_G_PHYS_ADDR fills a u16.
+        let address: u16 = unsafe { ioctl(file, Getter::<PHYSICAL_ADDRESS, u16>::new()) }?;
+        Ok((address != INVALID).then_some(address))
+    }
+
+    pub(super) fn logical_addresses(file: &File) -> io::Result<LogicalAddresses> {
+        // SAFETY: CEC_ADAP_G_LOG_ADDRS fills a struct cec_log_addrs; any bits are valid in its fields.
+        Ok(unsafe { ioctl(file, Getter::<GET_LOGICAL_ADDRESSES, LogicalAddresses>::new()) }?)
+    }
+
+    /// Asks for the address of a playback device.
+    pub(super) fn claim_playback(file: &File, osd_name: &str) -> io::Result<LogicalAddresses> {
+        const NO_VENDOR: u32 = u32::MAX;
+        const CEC_1_4: u8 = 5;
+        const PLAYBACK_TYPE: u8 = 3;
+        const PLAYBACK_DEVICE: u8 = 4;
+        const PLAYBACK_IN_ALL: u8 = 0x10;
+        let mut wanted = LogicalAddresses {
+            version: CEC_1_4,
+            count: 1,
+            vendor: NO_VENDOR,
+            primary_device_types: [PLAYBACK_DEVICE, 0, 0, 0],
+            types: [PLAYBACK_TYPE, 0, 0, 0],
+            all_device_types: [PLAYBACK_IN_ALL, 0, 0, 0],
+            ..LogicalAddresses::default()
+        };
+        // The last byte stays zero.
+        for (to, from) in wanted.osd_name[..14].iter_mut().zip(osd_name.bytes()) {
+            *to = from;
+        }
+        // SAFETY: CEC_ADAP_S_LOG_ADDRS reads a struct cec_log_addrs and writes what became of it to the same
+        // place, which lives until the call is over; any bits are valid in its fields.
+        unsafe { ioctl(file, Updater::<SET_LOGICAL_ADDRESSES, LogicalAddresses>::new(&mut wanted)) }?;
+        Ok(wanted)
+    }
+
+    /// Sends a message and waits until that is done, and for an answer unless `reply` is 0.
+    pub(super) fn transmit(file: &File, header: u8, message: &[u8], reply: u8) -> io::Result<Message> {
+        let mut bytes = [0; 16];
+        bytes[0] = header;
+        let end = 1 + message.len().min(bytes.len() - 1);
+        bytes[1..end].copy_from_slice(&message[..end - 1]);
+        let mut sent = Message {
+            length: u32::try_from(end).unwrap_or(1),
+            timeout_ms: if reply == 0 { 0 } else { ANSWER_WITHIN_MS },
+            reply,
+            bytes,
+            ..Message::default()
+        };
+        // SAFETY: CEC_TRANSMIT reads a struct cec_msg and writes what became of it to the same place, which
+        // lives until the call is over; any bits are valid in its fields.
+        unsafe { ioctl(file, Updater::<TRANSMIT, Message>::new(&mut sent)) }?;
+        Ok(sent)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn structures_are_as_long_as_the_kernels() {
+            assert_eq!((size_of::<LogicalAddresses>(), size_of::<Message>()), (92, 56));
+        }
+
+        #[test]
+        fn an_answer_is_what_follows_its_name() {
+            let mut message = Message { length: 3, bytes: [0x40; 16], ..Message::default() };
+            message.bytes[2] = 1;
+            assert_eq!(message.answer(), None);
+            message.receive_status = 1;
+            assert_eq!(message.answer(), Some(vec![1]));
+            message.length = 1;
+            assert_eq!(message.answer(), Some(vec![]));
+            message.length = u32::MAX;
+            assert_eq!(message.answer().map(|operands| operands.len()), Some(14));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_screen_says_what_it_is() {
+        let states = [0, 1, 2, 3, 9].map(|status| state_of(&[status]));
+        use ScreenState::{On, Standby, Waking};
+        assert_eq!(states, [Some(On), Some(Standby), Some(Waking), Some(Standby), None]);
+        assert_eq!(state_of(&[]), None);
+    }
+}
