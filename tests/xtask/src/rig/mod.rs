@@ -38,6 +38,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("kmod", "lists of kernel modules"),
     ("cpio", "the initial file system"),
     ("xz-utils", "the kernel's sources are packed with it"),
+    ("v4l-utils", "a television on HDMI-CEC"),
 ];
 
 /// What the virtual machine is.

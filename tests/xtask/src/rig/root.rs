@@ -27,6 +27,7 @@ const PACKAGES: &[&str] = &[
     "gstreamer1.0-libav",
     "gstreamer1.0-alsa",
     "fonts-dejavu-core",
+    "v4l-utils",
 ];
 
 /// The root of the guest's file system, which it only reads.

@@ -1,0 +1,90 @@
+//! Driver `cec` on `vivid`'s HDMI output, whose input is a television: `cec-follower` of v4l-utils.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    fs::File,
+    process::{Child, Command, Stdio},
+};
+
+use rostrum_hal::screen_power::{ScreenPower, ScreenPowerError, ScreenState};
+use rostrum_rig::{open_board, until};
+
+/// Ends of `vivid`'s cable: the television's and ours.
+const TELEVISION: &str = "/dev/cec0";
+const OURS: &str = "/dev/cec1";
+const SEEN: &str = "/tmp/television.log";
+
+fn cec_ctl(node: &str, arguments: &[&str]) -> String {
+    let output = Command::new("cec-ctl").args(["-d", node]).args(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "cec-ctl {arguments:?}: {said}");
+    said
+}
+
+/// A television that is plugged in; without mains when it is dropped.
+struct Television(Child);
+
+impl Television {
+    fn plug_in() -> Self {
+        cec_ctl(TELEVISION, &["--tv"]);
+        let log = File::create(SEEN).unwrap();
+        let mut follower = Command::new("cec-follower");
+        let follower = follower.args(["-d", TELEVISION, "--show-msgs"]).stdin(Stdio::null());
+        let errors = log.try_clone().unwrap();
+        Self(follower.stdout(log).stderr(errors).spawn().unwrap())
+    }
+}
+
+impl Drop for Television {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+        cec_ctl(TELEVISION, &["--clear"]);
+    }
+}
+
+fn power() -> Box<dyn ScreenPower> {
+    let section = format!("[screen_power]\ndriver = \"cec\"\ndevice = \"{OURS}\"\nosd_name = \"Rig room\"\n");
+    open_board(&section).unwrap().screen_power.unwrap()
+}
+
+fn wait_for(power: &mut Box<dyn ScreenPower>, wanted: ScreenState) {
+    until(&format!("{wanted:?}"), || (power.state().ok()? == Some(wanted)).then_some(())).unwrap();
+}
+
+#[test]
+fn a_television_is_woken_shows_us_and_goes_to_standby() {
+    let _television = Television::plug_in();
+    let mut power = power();
+    until("an answer", || power.state().ok()).unwrap();
+    power.standby().unwrap();
+    wait_for(&mut power, ScreenState::Standby);
+    power.wake().unwrap();
+    wait_for(&mut power, ScreenState::On);
+    let seen = std::fs::read_to_string(SEEN).unwrap();
+    assert!(seen.contains("ACTIVE_SOURCE") && seen.contains("phys-addr: 1.0.0.0"), "{seen}");
+    let name = cec_ctl(TELEVISION, &["--to", "4", "--give-osd-name"]);
+    assert!(name.contains("Rig room"), "{name}");
+}
+
+#[test]
+fn a_television_without_mains_does_not_answer_and_is_woken_when_it_is_back() {
+    let mut power = power();
+    let nobody = |result: Result<(), ScreenPowerError>| {
+        let error = result.unwrap_err();
+        assert!(matches!(error, ScreenPowerError::NoAnswer { .. }), "{error}");
+    };
+    nobody(power.wake());
+    nobody(power.standby());
+    nobody(power.state().map(drop));
+    let _television = Television::plug_in();
+    until("an answer", || power.wake().ok()).unwrap();
+    wait_for(&mut power, ScreenState::On);
+}
+
+#[test]
+fn adapters_that_are_not_there_are_told_with_those_that_are() {
+    let error = open_board("[screen_power]\ndriver = \"cec\"\ndevice = \"/dev/cec9\"\n").err().unwrap();
+    let error = error.to_string();
+    assert!(error.contains("/dev/cec9 is not there; there are /dev/cec0, /dev/cec1"), "{error}");
+}
