@@ -98,6 +98,7 @@ impl Control {
         match input {
             Input::Button(role) => self.happened(RoomEvent::Button(role)),
             Input::MuteSwitch { cut } => self.happened(RoomEvent::MuteSwitch { cut }),
+            Input::CameraCover { covered } => self.happened(RoomEvent::CameraCover { covered }),
             Input::Presence { occupied } => self.happened(RoomEvent::Presence { occupied }),
             Input::Panel(command) => self.panel(command),
             Input::Stay { stay, event } if self.stay.as_ref().is_some_and(|now| now.number == stay) => {
@@ -137,6 +138,11 @@ impl Control {
             Command::TellService { muted } => {
                 if let Some(stay) = &self.stay {
                     stay.terminal.set_muted(TrackKind::Audio, muted);
+                }
+            }
+            Command::HidePicture { hidden } => {
+                if let Some(stay) = &self.stay {
+                    stay.terminal.set_muted(TrackKind::Video, hidden);
                 }
             }
             Command::ShowIndicator(role, signal) => self.light(role, signal),

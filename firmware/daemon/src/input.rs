@@ -13,6 +13,8 @@ pub(crate) enum Input {
     Button(ButtonRole),
     /// The hardware mute switch moved, or was read at start.
     MuteSwitch { cut: bool },
+    /// The camera's cover moved, or was read at start.
+    CameraCover { covered: bool },
     /// What the presence sensor says.
     Presence { occupied: bool },
     /// Somebody at the panel asks.

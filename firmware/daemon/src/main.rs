@@ -4,6 +4,7 @@ mod camera;
 mod config;
 mod control;
 mod counters;
+mod cover;
 mod guest_link;
 mod input;
 mod lights;
@@ -160,6 +161,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let outlet = Outlet::default();
     let picture = config.picture;
     let own_controls = board.camera.as_ref().map(|camera| camera.controls());
+    if let Some(camera) = &board.camera {
+        cover::watch(camera.controls(), &inputs)?;
+    }
     let camera_controls = CombinedControls::of([board.camera_controls, own_controls]);
     let camera = board.camera.map(|camera| {
         camera::start(CameraWiring {

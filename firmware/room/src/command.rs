@@ -28,6 +28,12 @@ pub enum Command {
         /// The truth.
         muted: bool,
     },
+    /// Send no picture and tell the service, so that everybody sees why; or send one again. A join begins with
+    /// a picture.
+    HidePicture {
+        /// The truth.
+        hidden: bool,
+    },
     /// Show a signal on a light.
     ShowIndicator(IndicatorRole, Signal),
     /// Wake the screen, or send it to standby.

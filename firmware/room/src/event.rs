@@ -15,6 +15,11 @@ pub enum Event {
         /// `true` cuts the microphones.
         cut: bool,
     },
+    /// Position of the camera's cover, at start and whenever it moves.
+    CameraCover {
+        /// `true` when nobody can see the room.
+        covered: bool,
+    },
     /// What the presence sensor says, at start and whenever it changes. A room whose sensor cannot be read is
     /// told as occupied; one without a sensor is told nothing.
     Presence {

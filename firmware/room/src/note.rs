@@ -53,6 +53,12 @@ impl Note {
         }
     }
 
+    /// The note of a closed cover: people look for a fault where there is none.
+    pub(crate) fn covered(now: Timestamp) -> Self {
+        let message = "The camera is covered; nobody sees the room.";
+        Self::new(now, "camera_covered", Severity::Info, message, "Open its cover to be seen.")
+    }
+
     /// The note of a failed part.
     pub(crate) fn fault(now: Timestamp, part: Part, detail: &str) -> Self {
         let (code, what, hint) = match part {

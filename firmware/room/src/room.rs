@@ -48,6 +48,7 @@ struct Told {
     status_light: Option<Signal>,
     meeting_light: Option<Signal>,
     screen_on: Option<bool>,
+    picture_hidden: Option<bool>,
     volume: Option<u8>,
 }
 
@@ -59,6 +60,8 @@ pub struct Room {
     mute: Mute,
     screen: Screen,
     faults: BTreeMap<Part, Note>,
+    /// While the camera's cover is closed.
+    covered: Option<Note>,
     /// The trouble with the service that lasts, or why the last meeting ended.
     service_note: Option<Note>,
     join_after_leaving: bool,
@@ -78,6 +81,7 @@ impl Room {
             mute: Mute::new(),
             screen: Screen::new(now),
             faults: BTreeMap::new(),
+            covered: None,
             service_note: None,
             join_after_leaving: false,
             stopping: false,
@@ -99,6 +103,13 @@ impl Room {
                 self.mute.switch(cut);
                 self.faults.remove(&Part::MuteSwitch);
             }
+            Event::CameraCover { covered: false } => self.covered = None,
+            Event::CameraCover { covered: true } if self.covered.is_none() => {
+                let note = Note::covered(now);
+                actions.push(Command::Notify(note.clone()));
+                self.covered = Some(note);
+            }
+            Event::CameraCover { .. } => {}
             // Woken anew for whoever comes: it may have been switched off by hand.
             Event::Presence { occupied } if self.screen.occupied(now, occupied) => self.told.screen_on = None,
             Event::Presence { .. } => {}
@@ -130,6 +141,7 @@ impl Room {
             muted,
             mute_reason: self.mute.reason(),
             can_unmute: muted && self.mute.forced().is_none(),
+            camera_covered: self.covered.is_some(),
             volume: self.config.volume,
             join_muted: self.config.join_muted,
             signals: signals(self.phase, !self.faults.is_empty(), muted),
@@ -143,7 +155,8 @@ impl Room {
     }
 
     fn notes(&self) -> Vec<Note> {
-        let mut notes: Vec<Note> = self.faults.values().chain(&self.service_note).cloned().collect();
+        let mut notes: Vec<Note> =
+            self.faults.values().chain(&self.covered).chain(&self.service_note).cloned().collect();
         notes.sort_by_key(|note| note.since_us);
         notes
     }
@@ -234,6 +247,7 @@ impl Room {
         if !phase.in_meeting() {
             self.mute.meeting_ends();
             self.told.service_muted = None;
+            self.told.picture_hidden = None;
         }
     }
 
@@ -250,6 +264,7 @@ impl Room {
                 self.go(now, Phase::Joining);
                 let muted = self.mute.muted();
                 self.told.service_muted = Some(muted);
+                self.told.picture_hidden = Some(false);
                 actions.push(Command::Join { muted });
             }
             Phase::Leaving if !self.stopping => self.join_after_leaving = true,
@@ -366,6 +381,10 @@ impl Room {
         commands.extend(actions);
         if self.phase.in_meeting() && changed(&mut self.told.service_muted, muted) {
             commands.push(Command::TellService { muted });
+        }
+        let hidden = status.camera_covered;
+        if self.phase.in_meeting() && changed(&mut self.told.picture_hidden, hidden) {
+            commands.push(Command::HidePicture { hidden });
         }
         if !muted && microphones {
             commands.push(Command::Microphones { open: true });

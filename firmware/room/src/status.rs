@@ -50,6 +50,8 @@ pub struct Status {
     pub mute_reason: Option<MuteReason>,
     /// Whether pressing Mute would unmute it now.
     pub can_unmute: bool,
+    /// Whether the camera's cover is closed: then no picture is sent.
+    pub camera_covered: bool,
     /// Volume of the speaker, 0..=100 percent.
     pub volume: u8,
     /// Whether the next meetings are joined muted.

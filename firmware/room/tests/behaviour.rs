@@ -194,6 +194,28 @@ fn a_camera_fault_shows_in_the_light_and_does_not_hide_the_phase() {
     assert_eq!(bench.room.status().signals.status, Signal::GREEN);
 }
 
+#[test]
+fn a_covered_camera_sends_no_picture_and_says_so_to_everybody() {
+    let mut bench = Bench::in_channel();
+    assert!(bench.then(Event::CameraCover { covered: false }).is_empty());
+    let commands = bench.then(Event::CameraCover { covered: true });
+    assert_eq!(notified(&commands)[0].code, "camera_covered");
+    assert_eq!(commands.last(), Some(&Command::HidePicture { hidden: true }));
+    assert!(bench.room.status().camera_covered);
+    assert_eq!(bench.codes(), ["camera_covered"]);
+    assert_eq!(bench.room.status().signals.status, Signal::GREEN, "it is no fault");
+    assert!(!bench.room.status().muted, "the room is heard nevertheless");
+    assert!(bench.then(Event::CameraCover { covered: true }).is_empty());
+    // The next meeting begins with it closed.
+    bench.then(Event::Request(Request::Leave));
+    bench.then(Event::Left);
+    let commands = bench.then(Event::Request(Request::Join));
+    let at = |wanted: Command| commands.iter().position(|command| *command == wanted);
+    assert!(at(Command::Join { muted: false }) < at(Command::HidePicture { hidden: true }));
+    assert_eq!(bench.then(Event::CameraCover { covered: false }), [Command::HidePicture { hidden: false }]);
+    assert!(bench.codes().is_empty());
+}
+
 fn screen(commands: Commands) -> Option<bool> {
     commands.into_iter().find_map(|c| if let Command::SwitchScreen { on } = c { Some(on) } else { None })
 }

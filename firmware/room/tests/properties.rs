@@ -27,6 +27,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         6 => role.prop_map(Event::Button),
         6 => request.prop_map(Event::Request),
         2 => any::<bool>().prop_map(|cut| Event::MuteSwitch { cut }),
+        2 => any::<bool>().prop_map(|covered| Event::CameraCover { covered }),
         2 => any::<bool>().prop_map(|occupied| Event::Presence { occupied }),
         4 => Just(Event::Joined),
         1 => "[a-z]{0,4}".prop_map(|reason| Event::Lost { reason }),
@@ -56,6 +57,7 @@ struct World {
     /// What the service believes, while a join stands.
     service_muted: Option<bool>,
     joined: bool,
+    picture_hidden: bool,
     exits: u32,
 }
 
@@ -74,9 +76,14 @@ impl World {
             Command::Join { muted } => {
                 prop_assert!(!self.joined, "a second join while one stands");
                 self.joined = true;
+                self.picture_hidden = false;
                 self.service_muted = Some(muted);
             }
             Command::Leave => self.joined = false,
+            Command::HidePicture { hidden } => {
+                prop_assert!(self.joined, "a picture without a meeting");
+                self.picture_hidden = hidden;
+            }
             Command::Microphones { open } => {
                 prop_assert!(!open || self.joined, "open without a meeting");
                 self.open = Some(open);
@@ -116,10 +123,11 @@ impl World {
         prop_assert_eq!(self.volume, Some(status.volume));
         if status.phase.in_meeting() {
             prop_assert_eq!(self.service_muted, Some(status.muted));
+            prop_assert_eq!(self.picture_hidden, status.camera_covered);
         } else {
             prop_assert!(status.muted);
         }
-        prop_assert!(status.notes.len() <= Part::ALL.len() + 1);
+        prop_assert!(status.notes.len() <= Part::ALL.len() + 2);
         Ok(())
     }
 }
