@@ -9,7 +9,7 @@ use rostrum_hal::{
 use serde::Deserialize;
 
 use super::{
-    PERIOD, PERIOD_FRAMES, RATE_HZ,
+    Kept, PERIOD, PERIOD_FRAMES, RATE_HZ,
     clock::Clock,
     mixer::MixerOptions,
     pcm::{Pcm, PcmError, Wanted},
@@ -61,18 +61,14 @@ pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn MicrophoneArray>, Boar
     }
     let enough = first_channel + channels;
     let wanted = Wanted { device: name, direction: Direction::Capture, rate_hz, channels: enough, periods };
-    super::check(device, &wanted, mixer.as_ref())?;
-    let stream = super::open_first(device, &wanted, mixer.as_ref(), |pcm| Stream::new(pcm, channels))?;
-    Ok(Box::new(AlsaMicrophones { wanted, mixer, first_channel, geometry, stream }))
+    let kept = Kept::open(device, wanted, mixer, |pcm| Stream::new(pcm, channels))?;
+    Ok(Box::new(AlsaMicrophones { kept, first_channel, geometry }))
 }
 
 struct AlsaMicrophones {
-    wanted: Wanted,
-    mixer: Option<MixerOptions>,
+    kept: Kept<Stream>,
     first_channel: usize,
     geometry: Vec<Position>,
-    /// `None` while the device is not there or used by another program.
-    stream: Option<Stream>,
 }
 
 /// An open device with all that is needed to read it without allocating.
@@ -148,27 +144,9 @@ fn earlier(time: Timestamp, by: std::time::Duration) -> Timestamp {
     Timestamp::from_clock(time.since_start().saturating_sub(by))
 }
 
-impl AlsaMicrophones {
-    fn try_read(&mut self, samples: &mut [f32]) -> Result<Result<Timestamp, usize>, PcmError> {
-        let channels = self.geometry.len();
-        let stream = match &mut self.stream {
-            Some(stream) => stream,
-            closed => {
-                let stream =
-                    super::open_again(&self.wanted, self.mixer.as_ref(), |pcm| Stream::new(pcm, channels))?;
-                closed.insert(stream)
-            }
-        };
-        match stream.read(self.first_channel, samples) {
-            Err(PcmError::XRun) => Ok(Err(stream.recover()?)),
-            result => Ok(Ok(result?)),
-        }
-    }
-}
-
 impl MicrophoneArray for AlsaMicrophones {
     fn name(&self) -> String {
-        self.wanted.device.clone()
+        self.kept.name()
     }
 
     fn format(&self) -> ArrayFormat {
@@ -182,22 +160,24 @@ impl MicrophoneArray for AlsaMicrophones {
             let message = format!("{} samples were asked for; a period has {needed}", samples.len());
             return Err(MicrophoneError::Failed { name: self.name(), message });
         }
-        match self.try_read(samples) {
+        let (channels, first_channel) = (self.geometry.len(), self.first_channel);
+        let read = self.kept.with(
+            |pcm| Stream::new(pcm, channels),
+            |stream| match stream.read(first_channel, samples) {
+                Err(PcmError::XRun) => Ok(Err(stream.recover()?)),
+                result => Ok(Ok(result?)),
+            },
+        );
+        match read {
             Ok(Ok(start)) => Ok(start),
             Ok(Err(lost_frames)) => Err(MicrophoneError::Overrun { lost_frames }),
-            Err(error) => {
-                // Closed, so that a card that was pulled out can go, and opened again by the next call.
-                self.stream = None;
-                Err(match error {
-                    PcmError::Gone => MicrophoneError::Gone { name: self.name() },
-                    error => MicrophoneError::Failed { name: self.name(), message: error.message() },
-                })
-            }
+            Err(PcmError::Gone) => Err(MicrophoneError::Gone { name: self.name() }),
+            Err(error) => Err(MicrophoneError::Failed { name: self.name(), message: error.message() }),
         }
     }
 
     fn drift_ppm(&self) -> Option<f64> {
-        self.stream.as_ref()?.clock.drift_ppm()
+        self.kept.stream.as_ref()?.clock.drift_ppm()
     }
 }
 

@@ -44,34 +44,68 @@ fn check(device: &Device<'_>, wanted: &Wanted, mixer: Option<&MixerOptions>) -> 
     mixer.map_or(Ok(()), |mixer| mixer.check(&wanted.device).map_err(|message| device.wrong(message)))
 }
 
-/// Opens the device of a section for the first time; `None` when another program has it still.
-fn open_first<T>(
-    device: &Device<'_>,
-    wanted: &Wanted,
-    mixer: Option<&MixerOptions>,
-    stream: impl FnOnce(Pcm) -> Result<T, String>,
-) -> Result<Option<T>, BoardError> {
-    let name = format!("the sound device {}", wanted.device);
-    let unusable = |message: String| device.failed(Failure::Unusable { name: name.clone(), message });
-    let pcm = match Pcm::open(wanted) {
-        Ok(pcm) => Some(pcm),
-        Err(PcmError::Busy) => None,
-        Err(PcmError::Gone) => return Err(device.absent(name, cards::present(wanted.direction))),
-        Err(error) => return Err(unusable(error.message())),
-    };
-    if let Some(mixer) = mixer {
-        let applied = mixer.apply(&wanted.device, wanted.direction);
-        applied.map_err(|failure| device.failed(failure))?;
-    }
-    pcm.map(stream).transpose().map_err(unusable)
+/// A device that is opened again by itself after it was unplugged or used by another program.
+struct Kept<S> {
+    wanted: Wanted,
+    mixer: Option<MixerOptions>,
+    /// `None` while the device is not there.
+    stream: Option<S>,
 }
 
-/// Opens a device again, after it was unplugged or used by another program.
-fn open_again<T>(
+impl<S> Kept<S> {
+    /// Opens the device of a section for the first time; one that another program has is waited for.
+    fn open(
+        device: &Device<'_>,
+        wanted: Wanted,
+        mixer: Option<MixerOptions>,
+        stream: impl FnOnce(Pcm) -> Result<S, String>,
+    ) -> Result<Self, BoardError> {
+        check(device, &wanted, mixer.as_ref())?;
+        let name = format!("the sound device {}", wanted.device);
+        let unusable = |message: String| device.failed(Failure::Unusable { name: name.clone(), message });
+        let pcm = match Pcm::open(&wanted) {
+            Ok(pcm) => Some(pcm),
+            Err(PcmError::Busy) => None,
+            Err(PcmError::Gone) => return Err(device.absent(name, cards::present(wanted.direction))),
+            Err(error) => return Err(unusable(error.message())),
+        };
+        if let Some(mixer) = &mixer {
+            let applied = mixer.apply(&wanted.device, wanted.direction);
+            applied.map_err(|failure| device.failed(failure))?;
+        }
+        let stream = pcm.map(stream).transpose().map_err(unusable)?;
+        Ok(Self { wanted, mixer, stream })
+    }
+
+    /// Name of the device.
+    fn name(&self) -> String {
+        self.wanted.device.clone()
+    }
+
+    /// Works with the device, which is opened by `stream` when it is not. After an error it is closed, so that
+    /// a card that was pulled out can go.
+    fn with<T>(
+        &mut self,
+        stream: impl FnOnce(Pcm) -> Result<S, String>,
+        work: impl FnOnce(&mut S) -> Result<T, PcmError>,
+    ) -> Result<T, PcmError> {
+        let result = match &mut self.stream {
+            Some(stream) => work(stream),
+            closed => open_again(&self.wanted, self.mixer.as_ref(), stream)
+                .and_then(|stream| work(closed.insert(stream))),
+        };
+        if result.is_err() {
+            self.stream = None;
+        }
+        result
+    }
+}
+
+fn open_again<S>(
     wanted: &Wanted,
     mixer: Option<&MixerOptions>,
-    stream: impl FnOnce(Pcm) -> Result<T, String>,
-) -> Result<T, PcmError> {
+    stream: impl FnOnce(Pcm) -> Result<S, String>,
+) -> Result<S, PcmError> {
     let pcm = Pcm::open(wanted)?;
     // It works without, at the wrong level.
     if let Some(Err(error)) = mixer.map(|mixer| mixer.apply(&wanted.device, wanted.direction)) {

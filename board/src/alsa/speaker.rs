@@ -11,7 +11,7 @@ use rostrum_hal::{
 use serde::Deserialize;
 
 use super::{
-    PERIOD, PERIOD_FRAMES, RATE_HZ,
+    Kept, PERIOD, PERIOD_FRAMES, RATE_HZ,
     clock::Clock,
     mixer::MixerOptions,
     pcm::{Pcm, PcmError, Wanted},
@@ -52,17 +52,10 @@ pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn Speaker>, BoardError> 
         return Err(device.wrong("channels is 1 or 2"));
     }
     let wanted = Wanted { device: name, direction: Direction::Playback, rate_hz, channels, periods };
-    super::check(device, &wanted, mixer.as_ref())?;
-    let stream = super::open_first(device, &wanted, mixer.as_ref(), |pcm| Stream::new(pcm, channels))?;
-    Ok(Box::new(AlsaSpeaker { wanted, mixer, stream }))
+    Ok(Box::new(AlsaSpeaker(Kept::open(device, wanted, mixer, |pcm| Stream::new(pcm, channels))?)))
 }
 
-struct AlsaSpeaker {
-    wanted: Wanted,
-    mixer: Option<MixerOptions>,
-    /// `None` while the device is not there or used by another program.
-    stream: Option<Stream>,
-}
+struct AlsaSpeaker(Kept<Stream>);
 
 /// An open device with all that is needed to write to it without allocating.
 struct Stream {
@@ -138,51 +131,31 @@ fn of_channel(frame: &[f32], channel: usize) -> f32 {
     }
 }
 
-impl AlsaSpeaker {
-    fn try_write(&mut self, samples: &[f32]) -> Result<(bool, Timestamp), PcmError> {
-        let channels = self.wanted.channels;
-        let stream = match &mut self.stream {
-            Some(stream) => stream,
-            closed => {
-                let stream =
-                    super::open_again(&self.wanted, self.mixer.as_ref(), |pcm| Stream::new(pcm, channels))?;
-                closed.insert(stream)
-            }
-        };
-        stream.write(samples)
-    }
-}
-
 impl Speaker for AlsaSpeaker {
     fn name(&self) -> String {
-        self.wanted.device.clone()
+        self.0.name()
     }
 
     fn format(&self) -> SpeakerFormat {
-        SpeakerFormat { rate_hz: RATE_HZ, period_frames: PERIOD_FRAMES, channels: self.wanted.channels }
+        SpeakerFormat { rate_hz: RATE_HZ, period_frames: PERIOD_FRAMES, channels: self.0.wanted.channels }
     }
 
     fn write(&mut self, samples: &[f32]) -> Result<Timestamp, SpeakerError> {
-        if samples.len() != PERIOD_FRAMES * self.wanted.channels {
+        if samples.len() != PERIOD_FRAMES * self.0.wanted.channels {
             let message = format!("{} samples came; a period has {PERIOD_FRAMES}", samples.len());
             return Err(SpeakerError::Failed { name: self.name(), message });
         }
-        match self.try_write(samples) {
+        let channels = self.0.wanted.channels;
+        match self.0.with(|pcm| Stream::new(pcm, channels), |stream| stream.write(samples)) {
             Ok((true, heard)) => Ok(heard),
             Ok((false, _)) => Err(SpeakerError::Underrun),
-            Err(error) => {
-                // Closed, so that a card that was pulled out can go, and opened again by the next call.
-                self.stream = None;
-                Err(match error {
-                    PcmError::Gone => SpeakerError::Gone { name: self.name() },
-                    error => SpeakerError::Failed { name: self.name(), message: error.message() },
-                })
-            }
+            Err(PcmError::Gone) => Err(SpeakerError::Gone { name: self.name() }),
+            Err(error) => Err(SpeakerError::Failed { name: self.name(), message: error.message() }),
         }
     }
 
     fn drift_ppm(&self) -> Option<f64> {
-        self.stream.as_ref()?.clock.drift_ppm()
+        self.0.stream.as_ref()?.clock.drift_ppm()
     }
 }
 
@@ -194,7 +167,7 @@ mod tests {
     fn speaker(device: &str, channels: usize, rate_hz: u32) -> AlsaSpeaker {
         let wanted =
             Wanted { device: device.into(), direction: Direction::Playback, rate_hz, channels, periods: 4 };
-        AlsaSpeaker { wanted, mixer: None, stream: None }
+        AlsaSpeaker(Kept { wanted, mixer: None, stream: None })
     }
 
     #[test]
