@@ -27,8 +27,8 @@ use rostrum_hal::{
 
 use crate::{BoardError, drivers::Device, elements, h264_headers::Headers};
 use controls::{Bitrate, KeyFrame};
-pub(crate) use recipe::{Options, listing};
 use recipe::{Input, Recipe};
+pub(crate) use recipe::{Options, listing};
 
 /// Frames whose capture time is remembered while they are encoded.
 const MAX_IN_FLIGHT: usize = 16;
