@@ -116,6 +116,8 @@ pub(crate) struct Device<'a> {
     pub(crate) section: &'a Section,
     /// The virtual board, when the profile has a virtual device and is being opened.
     pub(crate) virtual_board: Option<&'a VirtualBoard>,
+    /// What is not there is looked for later, by drivers that can.
+    pub(crate) later: bool,
 }
 
 impl Device<'_> {
@@ -154,6 +156,18 @@ impl Device<'_> {
                 name,
                 message,
             },
+        }
+    }
+
+    /// What was opened; nothing where it is not there and may come later, which is told.
+    pub(crate) fn now_or_later<T>(&self, opened: Result<T, Failure>) -> Result<Option<T>, BoardError> {
+        match opened {
+            Ok(opened) => Ok(Some(opened)),
+            Err(Failure::Absent { name, hint }) if self.later => {
+                log::warn!(section = self.place; "{name} is not there; {hint}");
+                Ok(None)
+            }
+            Err(failure) => Err(self.failed(failure)),
         }
     }
 
@@ -207,7 +221,7 @@ struct Checker<'a> {
 impl Checker<'_> {
     fn section<T>(&self, place: &str, section: Option<&Section>, table: Table<T>) -> Result<(), BoardError> {
         let Some(section) = section else { return Ok(()) };
-        let device = Device { profile: self.profile, place, section, virtual_board: None };
+        let device = Device { profile: self.profile, place, section, virtual_board: None, later: false };
         (device.find(table)?.check)(&device)
     }
 }
@@ -215,7 +229,7 @@ impl Checker<'_> {
 pub(crate) fn open_board(profile: &Profile, options: &OpenOptions) -> Result<Board, BoardError> {
     check(profile)?;
     let virtual_board = virtual_board::build(profile, options)?;
-    let opener = Opener { profile, virtual_board: virtual_board.as_ref() };
+    let opener = Opener { profile, virtual_board: virtual_board.as_ref(), later: options.later };
     let camera = opener.open("camera", profile.camera.as_ref(), CAMERAS)?;
     let camera_controls =
         opener.open("camera_controls", profile.camera_controls.as_ref(), CAMERA_CONTROLS)?;
@@ -267,6 +281,7 @@ pub(crate) fn open_board(profile: &Profile, options: &OpenOptions) -> Result<Boa
 struct Opener<'a> {
     profile: &'a Profile,
     virtual_board: Option<&'a VirtualBoard>,
+    later: bool,
 }
 
 impl Opener<'_> {
@@ -280,7 +295,8 @@ impl Opener<'_> {
     }
 
     fn open_one<T>(&self, place: &str, section: &Section, table: Table<T>) -> Result<T, BoardError> {
-        let device = Device { profile: self.profile, place, section, virtual_board: self.virtual_board };
+        let (virtual_board, later) = (self.virtual_board, self.later);
+        let device = Device { profile: self.profile, place, section, virtual_board, later };
         (device.find(table)?.open)(&device)
     }
 }

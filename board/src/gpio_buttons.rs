@@ -33,8 +33,11 @@ pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn Buttons>, BoardError> 
         return Err(device.wrong("lines names no button; give one such as lines.join = { line = 8 }"));
     }
     let debounce = Duration::from_millis(debounce_ms.into());
-    let mut buttons = GpioButtons { chip, lines, debounce, open: None, held: Held::default() };
-    buttons.open = Some(buttons.request().map_err(|failure| device.failed(failure))?);
+    let mut buttons = GpioButtons { chip, lines, debounce, open: None, gone: None, held: Held::default() };
+    buttons.open = device.now_or_later(buttons.request())?;
+    if buttons.open.is_none() {
+        buttons.gone = Some(format!("the GPIO chip {} is not there", buttons.chip));
+    }
     Ok(Box::new(buttons))
 }
 
@@ -44,6 +47,8 @@ struct GpioButtons {
     debounce: Duration,
     /// `None` while the chip is unplugged.
     open: Option<Open>,
+    /// What is still to be told of a chip that was never there.
+    gone: Option<String>,
     held: Held,
 }
 
@@ -84,6 +89,9 @@ impl Buttons for GpioButtons {
 
     /// When the chip is gone, says so once and then waits until it is back.
     async fn next(&mut self) -> Result<ButtonEvent, ButtonError> {
+        if let Some(message) = self.gone.take() {
+            return Err(ButtonError::Gone { message });
+        }
         loop {
             let Some(open) = &mut self.open else {
                 self.open = self.request().ok();

@@ -59,7 +59,8 @@ impl LevelLine {
         let line = LineOptions { line, active_low, bias };
         let debounce = Duration::from_millis(debounce_ms.into());
         let mut level = Self { chip, line, debounce, open: None, told: None };
-        level.look().map_err(|failure| device.failed(failure))?;
+        let looked = level.look();
+        device.now_or_later(looked)?;
         Ok(level)
     }
 

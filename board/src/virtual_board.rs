@@ -171,7 +171,7 @@ impl Reader<'_> {
         rule: &str,
     ) -> Result<Option<T>, BoardError> {
         let Some(section) = section.filter(|s| s.driver == NAME) else { return Ok(None) };
-        let device = Device { profile: self.profile, place, section, virtual_board: None };
+        let device = Device { profile: self.profile, place, section, virtual_board: None, later: false };
         let options = device.options()?;
         if allowed(&options) { Ok(Some(options)) } else { Err(device.wrong(rule)) }
     }

@@ -8,7 +8,7 @@ use rostrum_tests::{
     rig::{self, PATIENCE, line},
     until,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use xtask::rig::Architecture::Amd64;
 
 /// Sound that comes in no slower than this never stopped.
@@ -194,4 +194,35 @@ fn a_terminal_that_hangs_is_reset_by_its_watchdog_and_says_so() {
     room.join().unwrap();
     peer.program().pending_lines();
     rig::bar(&mut peer, PATIENCE).unwrap();
+}
+
+#[test]
+fn a_terminal_starts_without_what_is_not_there_yet_and_takes_it_when_it_comes() {
+    let mut room = RigRoom::boot(Amd64).unwrap();
+    room.camera("unplug").unwrap();
+    room.machine.shell("echo snd_aloop.0 > /sys/bus/platform/drivers/snd_aloop/unbind").unwrap();
+    // As with a chip on a bus that does not answer.
+    room.set_profile(&rig::PROFILE.replace("\"rigchip\"", "\"expander\"")).unwrap();
+    room.start().unwrap();
+    for code in ["camera_fault", "microphones_fault", "speaker_fault", "buttons_fault", "mute_switch_fault"] {
+        wait_for_fault(&room, code, true);
+    }
+    logged(&room, &["buttons", "expander is not there; there are", "rigchip"]);
+    logged(&room, &["camera", "serial number RIG0001 is not there"]);
+    logged(&room, &["microphones", "hw:CARD=Loopback,DEV=1,SUBDEV=0 is not there"]);
+
+    // Without the switch that the profile promises nobody can be sure: the room stays muted.
+    let mut peer = room.lab.libwebrtc("peer", &[]).unwrap();
+    room.panel.api("POST", "/join", None).unwrap();
+    room.wait_for("the room in its channel", |state| state["room"]["phase"] == "in_channel").unwrap();
+    let unmute = room.panel.api("PUT", "/mute", Some(&json!({"muted": false})));
+    assert!(unmute.is_err(), "unmuted without the mute switch");
+
+    room.camera("plug").unwrap();
+    rig::bar(&mut peer, PATIENCE).unwrap();
+    wait_for_fault(&room, "camera_fault", false);
+    room.machine.shell("echo snd_aloop.0 > /sys/bus/platform/drivers/snd_aloop/bind").unwrap();
+    wait_for_fault(&room, "microphones_fault", false);
+    wait_for_fault(&room, "speaker_fault", false);
+    assert_eq!(room.panel.state().unwrap()["room"]["muted"], true);
 }

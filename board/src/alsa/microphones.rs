@@ -194,7 +194,7 @@ mod tests {
         );
         let profile = Profile::parse(&text, "test.toml").unwrap();
         let section = profile.microphones.as_ref().unwrap();
-        open(&Device { profile: &profile, place: "microphones", section, virtual_board: None })
+        open(&Device { profile: &profile, place: "microphones", section, virtual_board: None, later: false })
     }
 
     /// A device of ALSA's own that gives silence as fast as it is read.

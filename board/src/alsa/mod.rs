@@ -3,7 +3,8 @@
 //!
 //! Cards are named by their id (`hw:CARD=Array`, as `arecord -L` and `aplay -L` list them), which stays when
 //! their number changes, and are opened again by it after they were unplugged. One that is in use when the
-//! board is opened is waited for; one that is not there is an error, as a misspelt name is.
+//! board is opened is waited for; so is one that is not there when the board may be opened without
+//! ([`OpenOptions::later`](crate::OpenOptions)).
 
 mod cards;
 mod clock;
@@ -62,11 +63,16 @@ impl<S> Kept<S> {
     ) -> Result<Self, BoardError> {
         check(device, &wanted, mixer.as_ref())?;
         let name = format!("the sound device {}", wanted.device);
-        let unusable = |message: String| device.failed(Failure::Unusable { name: name.clone(), message });
+        let of_failure = name.clone();
+        let unusable = |message| device.failed(Failure::Unusable { name: of_failure.clone(), message });
         let pcm = match Pcm::open(&wanted) {
             Ok(pcm) => Some(pcm),
             Err(PcmError::Busy) => None,
-            Err(PcmError::Gone) => return Err(device.absent(name, cards::present(wanted.direction))),
+            Err(PcmError::Gone) => {
+                let hint = cards::present(wanted.direction);
+                device.now_or_later::<()>(Err(Failure::Absent { name, hint }))?;
+                return Ok(Self { wanted, mixer, stream: None });
+            }
             Err(error) => return Err(unusable(error.message())),
         };
         if let Some(mixer) = &mixer {

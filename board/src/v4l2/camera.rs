@@ -26,7 +26,7 @@ use super::{
     offer::{fourcc, interval, offers, rate_hz},
     ring::{Layout, Ring},
 };
-use crate::{BoardError, drivers::Device};
+use crate::{BoardError, drivers::Device, error::Failure};
 
 /// Buffers that are never lent, as the kernel needs them for the next pictures.
 const KEEP: usize = 2;
@@ -71,14 +71,11 @@ pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn Camera>, BoardError> {
         (None, None, Some(title)) => Wanted::Title(title),
         _ => return Err(device.wrong("only one of device, serial and title names the camera")),
     };
-    let found = usable(&wanted).map_err(|cameras| {
-        let (name, hint) = absent(&wanted, &cameras);
-        device.absent(name, hint)
-    })?;
-    let present =
-        Present { name: RwLock::new(title(&found)), node: RwLock::new(None), zoom_max: options.zoom_max };
+    let found = device.now_or_later(usable(&wanted).map_err(|cameras| absent(&wanted, &cameras)))?;
+    let name = found.as_ref().map_or_else(|| wanted.to_string(), title);
+    let present = Present { name: RwLock::new(name), node: RwLock::new(None), zoom_max: options.zoom_max };
     let camera = V4l2Camera {
-        wanted: remembered(&found),
+        wanted: RwLock::new(found.as_ref().map_or(wanted, remembered)),
         present: Arc::new(present),
         keep_rate: options.keep_rate,
         stream: None,
@@ -101,21 +98,21 @@ fn usable(wanted: &Wanted) -> Result<Found, Vec<Found>> {
     all.iter().find(gives_pictures).cloned().ok_or(all)
 }
 
-fn absent(wanted: &Wanted, cameras: &[Found]) -> (String, String) {
+fn absent(wanted: &Wanted, cameras: &[Found]) -> Failure {
     let name = match wanted {
         Wanted::First => "a camera".into(),
-        Wanted::Path(path) => format!("the camera {}", path.display()),
-        Wanted::Serial(serial) => format!("the camera with the serial number {serial}"),
-        Wanted::Title(title) => format!("the camera {title}"),
+        named => format!("the camera {named}"),
     };
     if cameras.is_empty() {
-        return (name, "there is no camera; plug one in, or remove [camera] from the profile".into());
+        let hint = "there is no camera; plug one in, or remove [camera] from the profile".into();
+        return Failure::Absent { name, hint };
     }
     let one = |camera: &Found| {
         let serial = camera.serial.as_ref().map(|serial| format!(", serial number {serial}"));
         format!("{} ({}{})", camera.path.display(), camera.title, serial.unwrap_or_default())
     };
-    (name, format!("there are {}", cameras.iter().map(one).collect::<Vec<_>>().join(", ")))
+    let present = cameras.iter().map(one).collect::<Vec<_>>().join(", ");
+    Failure::Absent { name, hint: format!("there are {present}") }
 }
 
 /// The name to show to people.
@@ -151,10 +148,21 @@ pub(super) fn capture_queue(capability: &Capability) -> Option<QueueType> {
 }
 
 struct V4l2Camera {
-    wanted: Wanted,
+    wanted: RwLock<Wanted>,
     present: Arc<Present>,
     keep_rate: bool,
     stream: Option<Stream>,
+}
+
+impl std::fmt::Display for Wanted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::First => write!(f, "of this room"),
+            Self::Path(path) => write!(f, "{}", path.display()),
+            Self::Serial(serial) => write!(f, "with the serial number {serial}"),
+            Self::Title(title) => write!(f, "{title}"),
+        }
+    }
 }
 
 struct Stream {
@@ -169,7 +177,10 @@ impl V4l2Camera {
     /// Finds the camera and opens it.
     fn open_node(&self) -> Result<(Arc<Node>, QueueType), CameraError> {
         let error = |fault| self.present.error(fault);
-        let Ok(found) = find::find(Path::new(CLASS), &self.wanted) else { return Err(error(Fault::Gone)) };
+        // An own statement, so that the lock is free again.
+        let found = usable(&self.wanted.read());
+        let Ok(found) = found else { return Err(error(Fault::Gone)) };
+        *self.wanted.write() = remembered(&found);
         *self.present.name.write() = title(&found);
         let (node, capability) = Node::open(&found.path).map_err(error)?;
         let queue = capture_queue(&capability).ok_or_else(|| CameraError::NoFormat {

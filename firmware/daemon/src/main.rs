@@ -118,6 +118,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
             camera_id: config.board.camera_id,
             udid: config.board.udid.clone(),
             seed: config.board.camera_id.map(u64::from),
+            later: true,
         },
     )?;
 

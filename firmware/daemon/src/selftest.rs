@@ -53,6 +53,7 @@ async fn test(options: &Options, config: &Path) -> anyhow::Result<Report> {
                 camera_id: config.board.camera_id,
                 udid: config.board.udid,
                 seed: None,
+                later: true,
             };
             (config.board.profile, open, config.picture, Some(config.service.url))
         }

@@ -98,6 +98,7 @@ impl Machine {
         loop {
             let line = self.line(deadline).with_context(|| format!("{command}: {said}"))?;
             match line.strip_prefix(ENDED) {
+                None if line == READY => {}
                 Some("0") => return Ok(said),
                 Some(code) => bail!("{command} ended with {code}: {}", said.trim()),
                 None => said += &format!("{line}\n"),
