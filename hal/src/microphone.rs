@@ -47,6 +47,13 @@ pub trait MicrophoneArray: Send {
     /// [`MicrophoneError::Overrun`] (samples were lost, the next call goes on).
     fn read(&mut self, samples: &mut [f32]) -> Result<Timestamp, MicrophoneError>;
 
+    /// What the speaker played during the period that was read last, where the hardware gives it together with the
+    /// microphones: `period_frames` samples, one channel, -1.0..=1.0. It leaves the speaker no later than the
+    /// microphones hear it.
+    fn reference(&self) -> Option<&[f32]> {
+        None
+    }
+
     /// How much faster than its nominal rate the device runs by the monotonic clock, in parts per million;
     /// `None` while it is not known, or for drivers that do not measure it.
     fn drift_ppm(&self) -> Option<f64> {

@@ -31,6 +31,10 @@ pub(crate) struct Options {
     first_channel: usize,
     /// Where they sit; a line of 6.5 cm when left out.
     geometry: Option<Vec<Position>>,
+    /// Channels of the device that carry what the speaker plays, as codecs and USB arrays with a loopback have
+    /// them; their mean is the reference of the echo canceller.
+    #[serde(default)]
+    reference_channels: Vec<usize>,
     /// Rate at which the device is to run; one that it has is taken when it does not have this one.
     #[serde(default = "super::forty_eight_kilohertz")]
     rate_hz: u32,
@@ -51,7 +55,8 @@ fn eight() -> u32 {
 
 pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn MicrophoneArray>, BoardError> {
     let options: Options = device.options()?;
-    let Options { device: name, channels, first_channel, geometry, rate_hz, periods, mixer } = options;
+    let Options { device: name, channels, first_channel, geometry, reference_channels, .. } = options;
+    let Options { rate_hz, periods, mixer, .. } = options;
     let geometry = geometry.unwrap_or_else(|| linear_array(channels, 0.065));
     if !(1..=16).contains(&channels) || geometry.len() != channels {
         return Err(device.wrong("channels is 1 to 16, and geometry has one position for each"));
@@ -59,16 +64,45 @@ pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn MicrophoneArray>, Boar
     if first_channel > 63 {
         return Err(device.wrong("first_channel is 0 to 63"));
     }
-    let enough = first_channel + channels;
+    let microphones = first_channel..first_channel + channels;
+    if reference_channels.iter().any(|channel| *channel > 63 || microphones.contains(channel)) {
+        return Err(device.wrong("reference_channels are 0 to 63 and none of the microphones"));
+    }
+    let last = reference_channels.iter().max().map_or(0, |last| last + 1);
+    let enough = microphones.end.max(last);
+    let wiring = Wiring { first_channel, channels, reference_channels };
     let wanted = Wanted { device: name, direction: Direction::Capture, rate_hz, channels: enough, periods };
-    let kept = Kept::open(device, wanted, mixer, |pcm| Stream::new(pcm, channels))?;
-    Ok(Box::new(AlsaMicrophones { kept, first_channel, geometry }))
+    let kept = Kept::open(device, wanted, mixer, |pcm| Stream::new(pcm, &wiring))?;
+    Ok(Box::new(AlsaMicrophones { kept, wiring, geometry }))
 }
 
 struct AlsaMicrophones {
     kept: Kept<Stream>,
-    first_channel: usize,
+    wiring: Wiring,
     geometry: Vec<Position>,
+}
+
+/// What the channels of the device carry.
+struct Wiring {
+    first_channel: usize,
+    channels: usize,
+    reference_channels: Vec<usize>,
+}
+
+impl Wiring {
+    /// Channels of interest: the microphones, and the mean of the reference behind them.
+    fn width(&self) -> usize {
+        self.channels + usize::from(!self.reference_channels.is_empty())
+    }
+
+    /// Picks them out of one frame of the device.
+    fn pick(&self, from: &[f32], to: &mut [f32]) {
+        to[..self.channels].copy_from_slice(&from[self.first_channel..self.first_channel + self.channels]);
+        if let Some(mean) = to.get_mut(self.channels) {
+            let sum: f32 = self.reference_channels.iter().map(|channel| from[*channel]).sum();
+            *mean = sum / self.reference_channels.len() as f32;
+        }
+    }
 }
 
 /// An open device with all that is needed to read it without allocating.
@@ -77,8 +111,12 @@ struct Stream {
     resampler: Option<Resampler>,
     /// One period of all channels of the device.
     all: Vec<f32>,
-    /// One period of the microphones, at the rate of the device.
+    /// One period of what is of interest, at the rate of the device.
     picked: Vec<f32>,
+    /// The same at 48 kHz, where that is another.
+    resampled: Vec<f32>,
+    /// The last period of what the speaker played; empty for devices that do not give it.
+    reference: Vec<f32>,
     clock: Clock,
     /// Frames of the device that were read.
     frames: u64,
@@ -87,11 +125,14 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(pcm: Pcm, channels: usize) -> Result<Self, String> {
+    fn new(pcm: Pcm, wiring: &Wiring) -> Result<Self, String> {
+        let width = wiring.width();
         Ok(Self {
-            resampler: Resampler::between(pcm.rate_hz(), RATE_HZ, channels)?,
+            resampler: Resampler::between(pcm.rate_hz(), RATE_HZ, width)?,
             all: vec![0.0; pcm.period_frames() * pcm.channels()],
-            picked: vec![0.0; pcm.period_frames() * channels],
+            picked: vec![0.0; pcm.period_frames() * width],
+            resampled: vec![0.0; PERIOD_FRAMES * width],
+            reference: vec![0.0; PERIOD_FRAMES * (width - wiring.channels)],
             clock: Clock::new(pcm.rate_hz()),
             frames: 0,
             next: None,
@@ -107,7 +148,7 @@ impl Stream {
         Ok(now)
     }
 
-    fn read(&mut self, first_channel: usize, samples: &mut [f32]) -> Result<Timestamp, PcmError> {
+    fn read(&mut self, wiring: &Wiring, samples: &mut [f32]) -> Result<Timestamp, PcmError> {
         if self.next.is_none() {
             self.start()?;
         }
@@ -117,15 +158,24 @@ impl Stream {
         self.next = Some(next);
         self.frames += self.pcm.period_frames() as u64;
         self.clock.observe(next, self.frames);
-        let channels = samples.len() / PERIOD_FRAMES;
-        let picked = if self.resampler.is_some() { &mut self.picked[..] } else { &mut *samples };
-        for (to, from) in picked.chunks_exact_mut(channels).zip(self.all.chunks_exact(self.pcm.channels())) {
-            to.copy_from_slice(&from[first_channel..first_channel + channels]);
+        let width = wiring.width();
+        let frames = self.all.chunks_exact(self.pcm.channels());
+        for (to, from) in self.picked.chunks_exact_mut(width).zip(frames) {
+            wiring.pick(from, to);
         }
         let mut start = earlier(next, PERIOD);
+        let mut ready = &self.picked;
         if let Some(resampler) = &mut self.resampler {
-            resampler.process(&self.picked, samples).map_err(PcmError::Failed)?;
+            resampler.process(&self.picked, &mut self.resampled).map_err(PcmError::Failed)?;
             start = earlier(start, resampler.delay());
+            ready = &self.resampled;
+        }
+        let (frames, channels) = (ready.chunks_exact(width), wiring.channels);
+        for (frame, to) in frames.clone().zip(samples.chunks_exact_mut(channels)) {
+            to.copy_from_slice(&frame[..channels]);
+        }
+        for (frame, to) in frames.zip(&mut self.reference) {
+            *to = frame[channels];
         }
         Ok(start)
     }
@@ -160,10 +210,10 @@ impl MicrophoneArray for AlsaMicrophones {
             let message = format!("{} samples were asked for; a period has {needed}", samples.len());
             return Err(MicrophoneError::Failed { name: self.name(), message });
         }
-        let (channels, first_channel) = (self.geometry.len(), self.first_channel);
+        let wiring = &self.wiring;
         let read = self.kept.with(
-            |pcm| Stream::new(pcm, channels),
-            |stream| match stream.read(first_channel, samples) {
+            |pcm| Stream::new(pcm, wiring),
+            |stream| match stream.read(wiring, samples) {
                 Err(PcmError::XRun) => Ok(Err(stream.recover()?)),
                 result => Ok(Ok(result?)),
             },
@@ -174,6 +224,11 @@ impl MicrophoneArray for AlsaMicrophones {
             Err(PcmError::Gone) => Err(MicrophoneError::Gone { name: self.name() }),
             Err(error) => Err(MicrophoneError::Failed { name: self.name(), message: error.message() }),
         }
+    }
+
+    fn reference(&self) -> Option<&[f32]> {
+        let reference = &self.kept.stream.as_ref()?.reference;
+        (!reference.is_empty()).then_some(reference)
     }
 
     fn drift_ppm(&self) -> Option<f64> {
@@ -215,8 +270,27 @@ mod tests {
     }
 
     #[test]
+    fn the_reference_is_the_mean_of_its_channels_and_apart_from_the_microphones() {
+        let wiring = Wiring { first_channel: 1, channels: 2, reference_channels: vec![4, 0] };
+        let mut picked = [0.0; 3];
+        wiring.pick(&[0.5, 0.1, 0.2, 0.9, 0.25], &mut picked);
+        assert_eq!(picked, [0.1, 0.2, 0.375]);
+        let wiring = Wiring { reference_channels: vec![], ..wiring };
+        let mut picked = [0.0; 2];
+        wiring.pick(&[0.5, 0.1, 0.2, 0.9, 0.25], &mut picked);
+        assert_eq!(picked, [0.1, 0.2]);
+        let mut microphones = silent(2, "reference_channels = [6, 7]");
+        microphones.read(&mut [1.0; 960]).unwrap();
+        assert_eq!(microphones.reference(), Some(&[0.0; 480][..]));
+        let mut microphones = silent(2, "");
+        microphones.read(&mut [1.0; 960]).unwrap();
+        assert_eq!(microphones.reference(), None);
+    }
+
+    #[test]
     fn reading_allocates_nothing_whatever_the_device_runs_at() {
-        for keys in ["", "rate_hz = 16000", "rate_hz = 96000\nfirst_channel = 3"] {
+        for keys in ["", "rate_hz = 16000", "reference_channels = [8]", "rate_hz = 96000\nfirst_channel = 3"]
+        {
             let mut microphones = silent(8, keys);
             let mut samples = [0.0; 480 * 8];
             microphones.read(&mut samples).unwrap();
@@ -242,6 +316,7 @@ mod tests {
         for (keys, told) in [
             ("channels = 0", "channels is 1 to 16"),
             ("channels = 2\ngeometry = [{ x = 0.0, y = 0.0, z = 0.0 }]", "one position for each"),
+            ("reference_channels = [0]", "none of the microphones"),
             ("rate_hz = 11025", "a multiple of 100"),
             ("periods = 1", "periods is 2 to 64"),
             ("mixer = { control = \"Capture\", level_percent = 101 }", "level_percent of 0 to 100"),

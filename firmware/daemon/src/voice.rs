@@ -138,19 +138,15 @@ struct Capture {
 }
 
 impl Capture {
-    fn run(mut self, mut microphones: Box<dyn MicrophoneArray>, mut reference: impl Consumer<Item = f32>) {
+    fn run(mut self, mut microphones: Box<dyn MicrophoneArray>, mut played: impl Consumer<Item = f32>) {
         rostrum_board::ask_for_realtime();
         let format = microphones.format();
         let mut samples = vec![0.0; format.period_frames * format.channels()];
-        let mut far = [0.0; FRAME];
         loop {
             self.pulse.beat(Timestamp::now());
             match microphones.read(&mut samples) {
                 Ok(time) => {
-                    while reference.occupied_len() >= FRAME {
-                        reference.pop_slice(&mut far);
-                        self.chain.playback(&far);
-                    }
+                    hear_speaker(&mut self.chain, microphones.reference(), &mut played);
                     self.look_alive(&samples);
                     self.send(&samples, time);
                 }
@@ -189,6 +185,20 @@ impl Capture {
         if self.switches.open.load(SeqCst) && self.outlet.send_audio(&packet, time) {
             self.counters.audio_packet_sent();
         }
+    }
+}
+
+/// Tells the canceller what the speaker plays: as the hardware itself took it back where it does, on the clock of the
+/// microphones and behind the speaker's volume; as it was sent to the speaker otherwise.
+fn hear_speaker(chain: &mut CaptureChain, own: Option<&[f32]>, played: &mut impl Consumer<Item = f32>) {
+    if let Some(own) = own {
+        played.clear();
+        return chain.playback(own);
+    }
+    let mut far = [0.0; FRAME];
+    while played.occupied_len() >= FRAME {
+        played.pop_slice(&mut far);
+        chain.playback(&far);
     }
 }
 
@@ -233,5 +243,54 @@ fn run_play_out(
                 std::thread::sleep(Duration::from_millis(10));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rostrum_hal::microphone::{ArrayFormat, Position};
+
+    use super::*;
+
+    /// Sound of a far end that never repeats itself.
+    struct Far(u32);
+
+    impl Far {
+        fn frame(&mut self) -> [f32; FRAME] {
+            std::array::from_fn(|_| {
+                self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (f64::from(self.0) / f64::from(u32::MAX) - 0.5) as f32 * 0.4
+            })
+        }
+    }
+
+    /// Echo that the canceller removes, in dB, when the microphone hears nothing but the speaker 5 ms later. The ring
+    /// carries another sound than the speaker.
+    fn removed_db(hardware_reference: bool) -> anyhow::Result<f32> {
+        let format =
+            ArrayFormat { rate_hz: 48_000, period_frames: FRAME, geometry: vec![Position::default()] };
+        let mut chain = CaptureChain::new(&format, VoiceOptions::default())?;
+        let (mut ring, mut played) = HeapRb::<f32>::new(REFERENCE_FRAMES * FRAME).split();
+        let (mut speaker, mut elsewhere) = (Far(1), Far(2));
+        let mut before = [0.0; FRAME];
+        for _ in 0..500 {
+            let now = speaker.frame();
+            ring.push_slice(&elsewhere.frame());
+            hear_speaker(&mut chain, hardware_reference.then_some(&now[..]), &mut played);
+            let late = FRAME / 2;
+            let heard: Vec<f32> =
+                before[late..].iter().chain(&now[..late]).map(|sample| sample * 0.5).collect();
+            chain.process(&heard);
+            before = now;
+        }
+        Ok(chain.meters().echo_removed_db.unwrap_or(0.0))
+    }
+
+    #[test]
+    fn the_canceller_believes_the_hardware_and_not_what_was_sent_to_the_speaker() -> anyhow::Result<()> {
+        let (by_hardware, by_ring) = (removed_db(true)?, removed_db(false)?);
+        assert!(by_hardware > 15.0, "{by_hardware} dB");
+        assert!(by_ring < 3.0, "{by_ring} dB of an echo that nobody told of");
+        Ok(())
     }
 }

@@ -125,6 +125,31 @@ fn read(microphones: &mut dyn MicrophoneArray, samples: &mut [f32]) -> Timestamp
     }
 }
 
+#[test]
+fn channels_of_the_speaker_are_given_apart_and_in_step_with_the_microphones() {
+    for rate_hz in [48_000, 16_000] {
+        let _far = play("hw:Loopback,0,0", rate_hz, 8, numbered);
+        let keys = format!("rate_hz = {rate_hz}\nfirst_channel = 1\nreference_channels = [6]\n");
+        let mut microphones = microphones("hw:Loopback,1,0", 2, &keys);
+        let mut samples = [0.0; FRAMES * 2];
+        read_sound(&mut *microphones, &mut samples);
+        read(&mut *microphones, &mut samples);
+        let reference = microphones.reference().unwrap().to_vec();
+        assert_eq!(reference.len(), FRAMES);
+        for (frame, played) in samples.chunks_exact(2).zip(reference) {
+            if rate_hz == 48_000 {
+                let (at, first) = number_of(frame[0]).unwrap();
+                assert_eq!((first, number_of(frame[1])), (1, Some((at, 2))));
+                assert_eq!(number_of(played), Some((at, 6)));
+            } else {
+                // Numbers do not outlive another rate, but the distance of channels in step does: five of them.
+                let apart = f64::from(played - frame[0]) * f64::from(1_u32 << 22);
+                assert!((apart - 5.0).abs() < 2.0, "{apart}");
+            }
+        }
+    }
+}
+
 /// The first period that is all sound.
 fn read_sound(microphones: &mut dyn MicrophoneArray, samples: &mut [f32]) -> Timestamp {
     let start = Instant::now();
