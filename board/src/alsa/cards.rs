@@ -1,6 +1,8 @@
 //! Sound cards by name.
 
-use alsa::{Direction, device_name::HintIter};
+use std::ffi::CString;
+
+use alsa::{Card, Direction, device_name::HintIter};
 
 /// The card that a PCM's name has in it: its id, or its number.
 ///
@@ -24,6 +26,11 @@ pub(super) fn pcms(direction: Direction) -> Vec<(String, String)> {
         .collect();
     found.dedup();
     found
+}
+
+/// Whether the card that a PCM's name has in it is there; so is what has none in it.
+pub(super) fn is_there(device: &str) -> bool {
+    card_of(device).is_none_or(|card| CString::new(card).is_ok_and(|card| Card::from_str(&card).is_ok()))
 }
 
 /// What to say of a device that is not there: those that are.

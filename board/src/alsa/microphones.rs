@@ -9,11 +9,12 @@ use rostrum_hal::{
 use serde::Deserialize;
 
 use super::{
-    Kept, PERIOD, PERIOD_FRAMES, RATE_HZ,
+    CardOptions, Kept, PERIOD, PERIOD_FRAMES, RATE_HZ,
     clock::Clock,
     mixer::MixerOptions,
     pcm::{Pcm, PcmError, Wanted},
     resample::Resampler,
+    use_case::UseCaseOptions,
 };
 use crate::{BoardError, drivers::Device};
 
@@ -43,6 +44,8 @@ pub(crate) struct Options {
     periods: u32,
     /// The card's own gain.
     mixer: Option<MixerOptions>,
+    /// What the card is to be used for.
+    ucm: Option<UseCaseOptions>,
 }
 
 fn one() -> usize {
@@ -56,7 +59,7 @@ fn eight() -> u32 {
 pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn MicrophoneArray>, BoardError> {
     let options: Options = device.options()?;
     let Options { device: name, channels, first_channel, geometry, reference_channels, .. } = options;
-    let Options { rate_hz, periods, mixer, .. } = options;
+    let Options { rate_hz, periods, mixer, ucm, .. } = options;
     let geometry = geometry.unwrap_or_else(|| linear_array(channels, 0.065));
     if !(1..=16).contains(&channels) || geometry.len() != channels {
         return Err(device.wrong("channels is 1 to 16, and geometry has one position for each"));
@@ -72,7 +75,8 @@ pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn MicrophoneArray>, Boar
     let enough = microphones.end.max(last);
     let wiring = Wiring { first_channel, channels, reference_channels };
     let wanted = Wanted { device: name, direction: Direction::Capture, rate_hz, channels: enough, periods };
-    let kept = Kept::open(device, wanted, mixer, |pcm| Stream::new(pcm, &wiring))?;
+    let kept =
+        Kept::open(device, wanted, CardOptions { mixer, use_case: ucm }, |pcm| Stream::new(pcm, &wiring))?;
     Ok(Box::new(AlsaMicrophones { kept, wiring, geometry }))
 }
 
@@ -321,6 +325,8 @@ mod tests {
             ("periods = 1", "periods is 2 to 64"),
             ("mixer = { control = \"Capture\", level_percent = 101 }", "level_percent of 0 to 100"),
             ("mixer = { control = \"Capture\", level_percent = 50 }", "a device with a card"),
+            ("ucm = { verb = \"HiFi\" }", "ucm needs a device with a card"),
+            ("ucm = { verb = \"\" }", "the name of a verb"),
             ("volume = 1", "unknown field `volume`"),
         ] {
             let error = board(&format!("device = \"default\"\n{keys}")).err().unwrap().to_string();

@@ -15,10 +15,12 @@ mod pcm;
 mod resample;
 mod sample;
 pub(crate) mod speaker;
+mod use_case;
 
 use self::{
     mixer::MixerOptions,
     pcm::{Pcm, PcmError, Wanted},
+    use_case::{UseCase, UseCaseOptions},
 };
 use crate::{BoardError, drivers::Device, error::Failure};
 
@@ -31,8 +33,15 @@ fn forty_eight_kilohertz() -> u32 {
     RATE_HZ
 }
 
+/// How the card itself is set up.
+#[derive(Clone, Debug, Default)]
+struct CardOptions {
+    mixer: Option<MixerOptions>,
+    use_case: Option<UseCaseOptions>,
+}
+
 /// Checks the keys that both have.
-fn check(device: &Device<'_>, wanted: &Wanted, mixer: Option<&MixerOptions>) -> Result<(), BoardError> {
+fn check(device: &Device<'_>, wanted: &Wanted, card: &CardOptions) -> Result<(), BoardError> {
     if wanted.device.contains('\0') {
         return Err(device.wrong("device is the name of a PCM, such as hw:CARD=Array"));
     }
@@ -42,15 +51,19 @@ fn check(device: &Device<'_>, wanted: &Wanted, mixer: Option<&MixerOptions>) -> 
     if !(2..=64).contains(&wanted.periods) {
         return Err(device.wrong("periods is 2 to 64"));
     }
-    mixer.map_or(Ok(()), |mixer| mixer.check(&wanted.device).map_err(|message| device.wrong(message)))
+    let mixer = card.mixer.as_ref().map(|mixer| mixer.check(&wanted.device));
+    let use_case = card.use_case.as_ref().map(|case| case.check(&wanted.device));
+    mixer.into_iter().chain(use_case).collect::<Result<(), _>>().map_err(|message| device.wrong(message))
 }
 
 /// A device that is opened again by itself after it was unplugged or used by another program.
 struct Kept<S> {
     wanted: Wanted,
-    mixer: Option<MixerOptions>,
+    card: CardOptions,
     /// `None` while the device is not there.
     stream: Option<S>,
+    /// After the stream, as it is dropped after it: a codec is not switched off under what plays.
+    use_case: Option<UseCase>,
 }
 
 impl<S> Kept<S> {
@@ -58,29 +71,33 @@ impl<S> Kept<S> {
     fn open(
         device: &Device<'_>,
         wanted: Wanted,
-        mixer: Option<MixerOptions>,
+        card: CardOptions,
         stream: impl FnOnce(Pcm) -> Result<S, String>,
     ) -> Result<Self, BoardError> {
-        check(device, &wanted, mixer.as_ref())?;
+        check(device, &wanted, &card)?;
         let name = format!("the sound device {}", wanted.device);
         let of_failure = name.clone();
         let unusable = |message| device.failed(Failure::Unusable { name: of_failure.clone(), message });
+        // A card that is not there has no use cases either, and its name is what people need to read.
+        let is_there = cards::is_there(&wanted.device);
+        let use_case = card.use_case.as_ref().filter(|_| is_there).map(|case| case.apply(&wanted.device));
+        let use_case = use_case.transpose().map_err(|failure| device.failed(failure))?;
         let pcm = match Pcm::open(&wanted) {
             Ok(pcm) => Some(pcm),
             Err(PcmError::Busy) => None,
             Err(PcmError::Gone) => {
                 let hint = cards::present(wanted.direction);
                 device.now_or_later::<()>(Err(Failure::Absent { name, hint }))?;
-                return Ok(Self { wanted, mixer, stream: None });
+                return Ok(Self { wanted, card, stream: None, use_case: None });
             }
             Err(error) => return Err(unusable(error.message())),
         };
-        if let Some(mixer) = &mixer {
+        if let Some(mixer) = &card.mixer {
             let applied = mixer.apply(&wanted.device, wanted.direction);
             applied.map_err(|failure| device.failed(failure))?;
         }
         let stream = pcm.map(stream).transpose().map_err(unusable)?;
-        Ok(Self { wanted, mixer, stream })
+        Ok(Self { wanted, card, stream, use_case })
     }
 
     /// Name of the device.
@@ -97,11 +114,15 @@ impl<S> Kept<S> {
     ) -> Result<T, PcmError> {
         let result = match &mut self.stream {
             Some(stream) => work(stream),
-            closed => open_again(&self.wanted, self.mixer.as_ref(), stream)
+            closed => open_again(&self.wanted, &self.card, &mut self.use_case, stream)
                 .and_then(|stream| work(closed.insert(stream))),
         };
-        if result.is_err() {
+        if let Err(error) = &result {
             self.stream = None;
+            // While it is waited for another program, the card is not switched back and forth under that.
+            if !matches!(error, PcmError::Busy) {
+                self.use_case = None;
+            }
         }
         result
     }
@@ -109,12 +130,19 @@ impl<S> Kept<S> {
 
 fn open_again<S>(
     wanted: &Wanted,
-    mixer: Option<&MixerOptions>,
+    card: &CardOptions,
+    use_case: &mut Option<UseCase>,
     stream: impl FnOnce(Pcm) -> Result<S, String>,
 ) -> Result<S, PcmError> {
+    if let (Some(options), None) = (&card.use_case, &use_case)
+        && cards::is_there(&wanted.device)
+    {
+        let applied = options.apply(&wanted.device);
+        *use_case = Some(applied.map_err(|failure| PcmError::Failed(failure.to_string()))?);
+    }
     let pcm = Pcm::open(wanted)?;
     // It works without, at the wrong level.
-    if let Some(Err(error)) = mixer.map(|mixer| mixer.apply(&wanted.device, wanted.direction)) {
+    if let Some(Err(error)) = card.mixer.as_ref().map(|mixer| mixer.apply(&wanted.device, wanted.direction)) {
         log::warn!(device = wanted.device.as_str(), error:%; "the card's own volume stays as it is");
     }
     stream(pcm).map_err(PcmError::Failed)

@@ -10,7 +10,7 @@ use std::{
 };
 
 use alsa::{
-    Card, Direction, Output, ValueOr,
+    Direction, Output, ValueOr,
     pcm::{Access, Frames, HwParams, PCM, TstampType},
 };
 use rostrum_hal::Timestamp;
@@ -107,9 +107,8 @@ impl Pcm {
 
     fn open_and_choose(wanted: &Wanted) -> Result<Self, PcmError> {
         let Wanted { device, direction, rate_hz, channels, periods } = wanted;
-        if let Some(card) = cards::card_of(device) {
-            let card = CString::new(card).map_err(|_| PcmError::Gone)?;
-            Card::from_str(&card).map_err(|_| PcmError::Gone)?;
+        if !cards::is_there(device) {
+            return Err(PcmError::Gone);
         }
         let name = CString::new(device.as_str()).map_err(|_| PcmError::Gone)?;
         let pcm = PCM::open(&name, *direction, true)?;

@@ -11,11 +11,12 @@ use rostrum_hal::{
 use serde::Deserialize;
 
 use super::{
-    Kept, PERIOD, PERIOD_FRAMES, RATE_HZ,
+    CardOptions, Kept, PERIOD, PERIOD_FRAMES, RATE_HZ,
     clock::Clock,
     mixer::MixerOptions,
     pcm::{Pcm, PcmError, Wanted},
     resample::Resampler,
+    use_case::UseCaseOptions,
 };
 use crate::{BoardError, drivers::Device};
 
@@ -36,6 +37,8 @@ pub(crate) struct Options {
     periods: u32,
     /// The card's own volume.
     mixer: Option<MixerOptions>,
+    /// What the card is to be used for.
+    ucm: Option<UseCaseOptions>,
 }
 
 fn one() -> usize {
@@ -47,12 +50,14 @@ fn four() -> u32 {
 }
 
 pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn Speaker>, BoardError> {
-    let Options { device: name, channels, rate_hz, periods, mixer } = device.options()?;
+    let Options { device: name, channels, rate_hz, periods, mixer, ucm } = device.options()?;
     if !(1..=2).contains(&channels) {
         return Err(device.wrong("channels is 1 or 2"));
     }
     let wanted = Wanted { device: name, direction: Direction::Playback, rate_hz, channels, periods };
-    Ok(Box::new(AlsaSpeaker(Kept::open(device, wanted, mixer, |pcm| Stream::new(pcm, channels))?)))
+    Ok(Box::new(AlsaSpeaker(Kept::open(device, wanted, CardOptions { mixer, use_case: ucm }, |pcm| {
+        Stream::new(pcm, channels)
+    })?)))
 }
 
 struct AlsaSpeaker(Kept<Stream>);
@@ -167,7 +172,7 @@ mod tests {
     fn speaker(device: &str, channels: usize, rate_hz: u32) -> AlsaSpeaker {
         let wanted =
             Wanted { device: device.into(), direction: Direction::Playback, rate_hz, channels, periods: 4 };
-        AlsaSpeaker(Kept { wanted, mixer: None, stream: None })
+        AlsaSpeaker(Kept { wanted, card: CardOptions::default(), stream: None, use_case: None })
     }
 
     #[test]

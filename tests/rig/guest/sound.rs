@@ -435,6 +435,56 @@ fn a_card_is_set_to_its_level_and_unmuted() {
     assert_eq!(element("Mic", &switch), 1);
 }
 
+/// A use-case profile of ours for snd-dummy, where the guest's alsa-lib looks for profiles.
+fn write_use_case_profile() {
+    let folder = std::path::PathBuf::from(std::env::var_os("ALSA_CONFIG_UCM2").unwrap());
+    fs::create_dir_all(folder.join("Dummy")).unwrap();
+    let write = |file: &str, text: &str| fs::write(folder.join(file), text).unwrap();
+    let sequences = |control: &str, on, off| {
+        let set = |value: u32| format!("[ cset \"name='{control} Volume' {value},{value}\" ]");
+        format!("EnableSequence {} DisableSequence {}", set(on), set(off))
+    };
+    write(
+        "ucm.conf",
+        "Syntax 4\nUseCasePath.rig { Directory \"${CardDriver}\" File \"${CardDriver}.conf\" }\n",
+    );
+    write("Dummy/Dummy.conf", "Syntax 4\nSectionUseCase.\"HiFi\" { File \"HiFi.conf\" Comment \"rig\" }\n");
+    let device = |name: &str, control: &str| {
+        let sequences = sequences(control, 77, 3);
+        format!("SectionDevice.\"{name}\" {{ Comment \"rig\" {sequences} Value.PlaybackPCM \"hw:0\" }}\n")
+    };
+    let verb = format!("SectionVerb {{ {} }}\n", sequences("Line", 60, 1));
+    write("Dummy/HiFi.conf", &(verb + &device("Speaker", "Synth") + &device("Mic", "CD")));
+}
+
+#[test]
+fn a_use_case_is_on_while_the_card_is_used() {
+    write_use_case_profile();
+    let volume = |name: &str| {
+        let mixer = Mixer::new("hw:Dummy", false).unwrap();
+        let control = mixer.find_selem(&SelemId::new(name, 0)).unwrap();
+        control.get_playback_volume(SelemChannelId::FrontLeft).unwrap()
+    };
+    let volumes = || ["Line", "Synth", "CD"].map(volume);
+    let keys = |device: &str| format!("ucm = {{ verb = \"HiFi\", devices = [\"{device}\"] }}\n");
+    let speaker = open_board(&section("speaker", "hw:CARD=Dummy", 2, &keys("Speaker"))).unwrap().speaker;
+    assert_eq!(volumes()[..2], [60, 77]);
+    let microphones =
+        open_board(&section("microphones", "hw:CARD=Dummy", 2, &keys("Mic"))).unwrap().microphones;
+    assert_eq!(volumes(), [60, 77, 77]);
+    drop(speaker);
+    assert_eq!(volumes(), [60, 3, 77], "the microphones need the verb still");
+    drop(microphones);
+    assert_eq!(volumes(), [1, 3, 3]);
+    let error_of = |device: &str, keys: &str| {
+        open_board(&section("speaker", device, 2, keys)).err().unwrap().to_string()
+    };
+    let error = error_of("hw:CARD=Dummy", "ucm.verb = \"LoFi\"");
+    assert!(error.contains("LoFi") && error.contains("the card has HiFi"), "{error}");
+    let error = error_of("hw:CARD=Loopback", "ucm.verb = \"HiFi\"");
+    assert!(error.contains("the use-case profile of the card hw:Loopback is not there"), "{error}");
+}
+
 #[test]
 fn an_absent_card_and_an_absent_control_are_told_with_those_that_are_there() {
     let error_of = |sections: &str| open_board(sections).err().unwrap().to_string();
