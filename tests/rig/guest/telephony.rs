@@ -74,7 +74,9 @@ impl Speakerphone {
     fn lights(&self) -> u8 {
         until("a report of lights", || {
             let mut event = [0; EVENT];
-            (&self.0).read(&mut event).ok()?;
+            // One event a read; shorter ones are filled up with zeros.
+            let length = (&self.0).read(&mut event).ok()?;
+            assert!(length <= EVENT);
             let kind = u32::from_ne_bytes(event[..4].try_into().ok()?);
             // struct uhid_output_req: 4096 bytes of data, their number, the kind of report.
             let size = u16::from_ne_bytes(event[4100..4102].try_into().ok()?);
