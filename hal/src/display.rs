@@ -16,6 +16,15 @@ pub trait Display: Send {
     /// # Errors
     /// [`DisplayError::Gone`] when it was unplugged; later calls may work again.
     fn show(&mut self, frame: Frame) -> Result<(), DisplayError>;
+
+    /// How the screen is, for callers that have nothing new to show. Never blocks. Displays that find out only by
+    /// showing say that all is well.
+    ///
+    /// # Errors
+    /// As [`Display::show`].
+    fn check(&mut self) -> Result<(), DisplayError> {
+        Ok(())
+    }
 }
 
 /// What can go wrong with a screen.
