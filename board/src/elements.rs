@@ -8,7 +8,10 @@ use crate::{BoardError, drivers::Device};
 const PACKAGES: &[(&str, &[&str])] = &[
     ("gstreamer1.0-plugins-ugly", &["x264enc"]),
     ("gstreamer1.0-plugins-bad", &["openh264enc", "h264parse", "kmssink", "waylandsink", "watchdog"]),
-    ("gstreamer1.0-plugins-good", &["v4l2src", "v4l2h264enc", "v4l2sink", "jpegdec", "autovideosink"]),
+    (
+        "gstreamer1.0-plugins-good",
+        &["v4l2src", "v4l2h264enc", "v4l2sink", "jpegdec", "autovideosink", "videoflip"],
+    ),
     ("gstreamer1.0-alsa", &["alsasrc", "alsasink"]),
     ("gstreamer1.0-pulseaudio", &["pulsesrc", "pulsesink"]),
     ("gstreamer1.0-pipewire", &["pipewiresrc", "pipewiresink"]),

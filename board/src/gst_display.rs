@@ -1,14 +1,22 @@
 //! Screens that are GStreamer sinks: `kmssink`, `waylandsink`, or a window by `autovideosink`.
 
-use gstreamer::{self as gst, prelude::*};
-use gstreamer_app::{AppLeakyType, AppSrc};
+use gstreamer as gst;
+use gstreamer::prelude::*;
 use rostrum_hal::{
-    Frame, FrameData, FrameSize, PixelFormat,
+    Frame, FrameSize,
     display::{Display, DisplayError},
 };
 use serde::Deserialize;
 
-use crate::{BoardError, drivers::Device, elements};
+use crate::{
+    BoardError,
+    drivers::Device,
+    elements,
+    screen::{
+        Rotation, USABLE, is_usable,
+        pipeline::{Pipeline, bytes_of},
+    },
+};
 
 /// Keys of `[display]` with the driver `gstreamer`.
 #[derive(Deserialize)]
@@ -25,9 +33,8 @@ pub(crate) struct Options {
 
 pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn Display>, BoardError> {
     let Options { element, size, properties } = device.options()?;
-    let usable = (64..=7680).contains(&size.width) && (40..=4320).contains(&size.height);
-    if !usable || size.width % 4 != 0 || size.height % 2 != 0 {
-        return Err(device.wrong("size is 64x40 to 7680x4320, the width a multiple of 4, the height even"));
+    if !is_usable(size, Rotation::None) {
+        return Err(device.wrong(USABLE));
     }
     let sink = elements::make_for(device, &element, &properties)?;
     let sync_is_set = properties.contains_key("sync");
@@ -41,55 +48,12 @@ pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn Display>, BoardError> 
 struct GstDisplay {
     name: String,
     size: FrameSize,
-    pipeline: gst::Pipeline,
-    source: AppSrc,
+    pipeline: Pipeline,
 }
 
 impl GstDisplay {
     fn open(name: String, size: FrameSize, sink: gst::Element) -> Result<Self, String> {
-        let make = |element: &str| elements::make(element).map_err(|e| e.to_string());
-        let (convert, scale) = (make("videoconvert")?, make("videoscale")?);
-        let source: AppSrc =
-            make("appsrc")?.downcast().map_err(|_| "appsrc is another element".to_owned())?;
-        let caps = gst::Caps::builder("video/x-raw")
-            .field("format", "I420")
-            // Checked to be small.
-            .field("width", size.width as i32)
-            .field("height", size.height as i32)
-            .field("framerate", gst::Fraction::new(0, 1))
-            .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
-            .field("colorimetry", "bt709")
-            .build();
-        source.set_caps(Some(&caps));
-        source.set_is_live(true);
-        source.set_format(gst::Format::Time);
-        source.set_do_timestamp(true);
-        // A frame that comes too early replaces the one that waits.
-        source.set_max_buffers(1);
-        source.set_max_bytes(0);
-        source.set_leaky_type(AppLeakyType::Downstream);
-        let pipeline = gst::Pipeline::new();
-        let parts = [source.upcast_ref(), &convert, &scale, &sink];
-        let linked = pipeline.add_many(parts).and_then(|()| gst::Element::link_many(parts));
-        linked.map_err(|e| e.to_string())?;
-        let display = Self { name, size, pipeline, source };
-        display.start()?;
-        Ok(display)
-    }
-
-    fn start(&self) -> Result<(), String> {
-        let started = self.pipeline.set_state(gst::State::Playing);
-        started.map(drop).map_err(|e| self.error().unwrap_or_else(|| e.to_string()))
-    }
-
-    /// What the sink complained of since the last call.
-    fn error(&self) -> Option<String> {
-        let bus = self.pipeline.bus()?;
-        let message = bus.pop_filtered(&[gst::MessageType::Error])?;
-        match message.view() {
-            gst::MessageView::Error(error) => Some(error.error().to_string()),
-            _ => None,
-        }
+        Ok(Self { name, size, pipeline: Pipeline::start(size, sink.into())? })
     }
 }
 
@@ -104,28 +68,16 @@ impl Display for GstDisplay {
 
     fn show(&mut self, frame: Frame) -> Result<(), DisplayError> {
         let name = self.name.clone();
-        if self.error().is_some() {
+        if self.pipeline.error().is_some() {
             // A window that was closed or a cable that was pulled: the next frame finds a new one.
-            let _ = self.pipeline.set_state(gst::State::Null);
-            let _ = self.start();
+            let _ = self.pipeline.restart();
             return Err(DisplayError::Gone { name });
         }
-        let FrameData::Bytes(bytes) = frame.data else {
-            return Err(DisplayError::Failed { name, message: "it takes frames in memory".into() });
+        let bytes = match bytes_of(&frame, self.size) {
+            Ok(bytes) => bytes,
+            Err(message) => return Err(DisplayError::Failed { name, message }),
         };
-        let length = self.size.width as usize * self.size.height as usize * 3 / 2;
-        if frame.format != PixelFormat::Yuv420 || frame.size != self.size || bytes.len() != length {
-            let message = format!("it takes {} Yuv420, not {} {:?}", self.size, frame.size, frame.format);
-            return Err(DisplayError::Failed { name, message });
-        }
-        let pushed = self.source.push_buffer(gst::Buffer::from_slice(bytes));
-        pushed.map(drop).map_err(|e| DisplayError::Failed { name, message: e.to_string() })
-    }
-}
-
-impl Drop for GstDisplay {
-    fn drop(&mut self) {
-        let _ = self.pipeline.set_state(gst::State::Null);
+        self.pipeline.push(bytes).map_err(|message| DisplayError::Failed { name, message })
     }
 }
 
@@ -133,7 +85,7 @@ impl Drop for GstDisplay {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use gstreamer_app::AppSink;
-    use rostrum_hal::Timestamp;
+    use rostrum_hal::{FrameData, PixelFormat, Timestamp};
 
     use super::*;
     use crate::{OpenOptions, Profile};

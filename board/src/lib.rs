@@ -43,6 +43,7 @@ mod rppal_buttons;
 mod rppal_light;
 mod rppal_mute_switch;
 mod rppal_pins;
+mod screen;
 mod system_clock;
 mod v4l2;
 mod virtual_board;
