@@ -203,6 +203,11 @@ pub fn check(profile: &Profile) -> Result<(), BoardError> {
     check_in.section("encoder", Some(&profile.encoder), ENCODERS)?;
     check_in.section("scaler", profile.scaler.as_ref(), SCALERS)?;
     check_in.section("display", profile.display.as_ref(), DISPLAYS)?;
+    check_in.section("content_display", profile.content_display.as_ref(), DISPLAYS)?;
+    if let (None, Some(section)) = (&profile.display, &profile.content_display) {
+        let second = Device { profile, place: "content_display", section, virtual_board: None, later: false };
+        return Err(second.wrong("it is a second screen; describe the first in [display]"));
+    }
     for (role, section) in &profile.indicators {
         check_in.section(&indicator_place(*role), Some(section), INDICATORS)?;
     }
@@ -242,6 +247,7 @@ pub(crate) fn open_board(profile: &Profile, options: &OpenOptions) -> Result<Boa
     };
     let scaler = opener.open("scaler", profile.scaler.as_ref(), SCALERS)?;
     let display = opener.open("display", profile.display.as_ref(), DISPLAYS)?;
+    let content_display = opener.open("content_display", profile.content_display.as_ref(), DISPLAYS)?;
     let indicators = profile
         .indicators
         .iter()
@@ -267,6 +273,7 @@ pub(crate) fn open_board(profile: &Profile, options: &OpenOptions) -> Result<Boa
         encoder,
         scaler,
         display,
+        content_display,
         indicators,
         buttons,
         mute_switch,

@@ -108,8 +108,10 @@ pub struct Board {
     pub encoder: Arc<dyn VideoEncoderFactory>,
     /// Opens scalers.
     pub scaler: Option<Arc<dyn VideoScalerFactory>>,
-    /// The screen.
+    /// The screen; of two, the one for the people.
     pub display: Option<Box<dyn Display>>,
+    /// The second screen, for what is shared.
+    pub content_display: Option<Box<dyn Display>>,
     /// The lights.
     pub indicators: Vec<(IndicatorRole, Box<dyn Indicator>)>,
     /// The buttons.

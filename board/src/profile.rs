@@ -38,8 +38,10 @@ pub struct Profile {
     pub encoder: Section,
     /// Scales the camera's pictures; without one the processor does.
     pub scaler: Option<Section>,
-    /// The screen.
+    /// The screen; of two, the one for the people.
     pub display: Option<Section>,
+    /// The second screen, for what is shared. There is none without a first.
+    pub content_display: Option<Section>,
     /// The lights, by what they stand for.
     #[serde(default)]
     pub indicators: BTreeMap<IndicatorRole, Section>,

@@ -65,7 +65,7 @@ pub(crate) struct SpeakerOptions {
     channels: Option<usize>,
 }
 
-/// Keys of `[display]`.
+/// Keys of `[display]` and `[content_display]`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DisplayOptions {
@@ -118,6 +118,9 @@ pub(crate) fn build(profile: &Profile, options: &OpenOptions) -> Result<Option<V
     if let Some(options) = reader.read("display", profile.display.as_ref(), even, rule)? {
         made.display_size = options.size.unwrap_or(made.display_size);
     }
+    if let Some(options) = reader.read("content_display", profile.content_display.as_ref(), even, rule)? {
+        made.content_display_size = options.size.unwrap_or(made.content_display_size);
+    }
     if let Some(options) = reader.read("buttons", profile.buttons.as_ref(), |_: &ButtonsOptions| true, "")? {
         made.buttons = options.roles.unwrap_or(made.buttons);
     }
@@ -145,7 +148,8 @@ pub(crate) fn build(profile: &Profile, options: &OpenOptions) -> Result<Option<V
     let any = !made.indicators.is_empty()
         || [&profile.camera, &profile.microphones, &profile.speaker, &profile.display, &profile.buttons]
             .into_iter()
-            .chain([&profile.mute_switch, &profile.presence, &profile.screen_power, &profile.watchdog])
+            .chain([&profile.content_display, &profile.mute_switch, &profile.presence])
+            .chain([&profile.screen_power, &profile.watchdog])
             .any(is_virtual)
         || profile.identity.driver == NAME;
     Ok(any.then(|| VirtualBoard::new(made)))
@@ -190,7 +194,8 @@ pub(crate) fn speaker(device: &Device<'_>) -> Result<Box<dyn Speaker>, BoardErro
 }
 
 pub(crate) fn display(device: &Device<'_>) -> Result<Box<dyn Display>, BoardError> {
-    Ok(Box::new(device.virtual_board()?.display()))
+    let board = device.virtual_board()?;
+    Ok(Box::new(if device.place == "content_display" { board.content_display() } else { board.display() }))
 }
 
 pub(crate) fn indicator(device: &Device<'_>) -> Result<Box<dyn Indicator>, BoardError> {

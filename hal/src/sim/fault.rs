@@ -22,11 +22,13 @@ pub enum Fault {
     SpeakerGone,
     /// The mute switch cannot be read: [`crate::mute_switch::MuteSwitchError::Gone`].
     MuteSwitchGone,
+    /// The second screen is not there: [`crate::display::DisplayError::Gone`].
+    ContentDisplayGone,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::CameraUnplugged,
         Self::FramesLate,
         Self::CameraFrozen,
@@ -34,6 +36,7 @@ impl Fault {
         Self::EncoderError,
         Self::SpeakerGone,
         Self::MuteSwitchGone,
+        Self::ContentDisplayGone,
     ];
 
     /// Its name, as in configuration and in the panel's interface.
@@ -46,6 +49,7 @@ impl Fault {
             Self::EncoderError => "encoder_error",
             Self::SpeakerGone => "speaker_gone",
             Self::MuteSwitchGone => "mute_switch_gone",
+            Self::ContentDisplayGone => "content_display_gone",
         }
     }
 }
@@ -60,7 +64,7 @@ impl std::fmt::Display for Fault {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "there is no fault named {0}; there are camera_unplugged, frames_late, camera_frozen, microphone_silent, \
-     encoder_error, speaker_gone, mute_switch_gone"
+     encoder_error, speaker_gone, mute_switch_gone, content_display_gone"
 )]
 pub struct UnknownFault(String);
 

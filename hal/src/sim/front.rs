@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Fault, VirtualBoard};
+use super::{Fault, Screen, Shared, VirtualBoard};
 use crate::{
     Frame, FrameSize, PixelFormat, Timestamp,
     buttons::{ButtonError, ButtonEvent, ButtonRole, Buttons},
@@ -15,24 +15,41 @@ use crate::{
     watchdog::{ResetReason, Watchdog, WatchdogError},
 };
 
-/// The screen of a virtual board; [`VirtualBoard::screen`] sees it.
+/// A screen of a virtual board; [`VirtualBoard::screen`] and [`VirtualBoard::content_screen`] see it.
 pub struct SimDisplay {
     board: VirtualBoard,
+    name: &'static str,
+    size: FrameSize,
+    screen: fn(&Shared) -> &Screen,
+    /// The fault that unplugs it.
+    gone_with: Option<Fault>,
 }
 
 impl SimDisplay {
-    pub(super) fn new(board: VirtualBoard) -> Self {
-        Self { board }
+    pub(super) fn first(board: VirtualBoard) -> Self {
+        let size = board.shared.options.display_size;
+        Self { board, name: "virtual screen", size, screen: |shared| &shared.screen, gone_with: None }
+    }
+
+    pub(super) fn second(board: VirtualBoard) -> Self {
+        let size = board.shared.options.content_display_size;
+        Self {
+            board,
+            name: "virtual second screen",
+            size,
+            screen: |shared| &shared.content_screen,
+            gone_with: Some(Fault::ContentDisplayGone),
+        }
     }
 }
 
 impl Display for SimDisplay {
     fn name(&self) -> String {
-        "virtual screen".into()
+        self.name.into()
     }
 
     fn size(&self) -> FrameSize {
-        self.board.shared.options.display_size
+        self.size
     }
 
     fn show(&mut self, frame: Frame) -> Result<(), DisplayError> {
@@ -40,9 +57,18 @@ impl Display for SimDisplay {
             let message = format!("it takes Yuv420 frames in memory, not {:?}", frame.format);
             return Err(DisplayError::Failed { name: self.name(), message });
         }
-        *self.board.shared.screen.lock() = Some(frame);
-        self.board.shared.screen_changes.notify();
+        self.check()?;
+        let screen = (self.screen)(&self.board.shared);
+        *screen.frame.lock() = Some(frame);
+        screen.changes.notify();
         Ok(())
+    }
+
+    fn check(&mut self) -> Result<(), DisplayError> {
+        match self.gone_with {
+            Some(fault) if self.board.has_fault(fault) => Err(DisplayError::Gone { name: self.name() }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -368,6 +394,27 @@ mod tests {
         display.show(frame(2, PixelFormat::Yuv420)).unwrap();
         assert!(display.show(frame(3, PixelFormat::Mjpeg)).is_err());
         assert_eq!((board.screen().unwrap().sequence, block_on(board.screen_after(1))), (2, 2));
+    }
+
+    #[test]
+    fn the_second_screen_shows_its_own_picture_and_can_be_unplugged() {
+        let board = board();
+        let (mut first, mut second) = (board.display(), board.content_display());
+        let frame = |sequence| Frame {
+            capture_time: Timestamp::now(),
+            sequence,
+            format: PixelFormat::Yuv420,
+            size: FrameSize::new(1280, 720),
+            data: FrameData::Bytes(vec![0; 1280 * 720 * 3 / 2].into()),
+        };
+        first.show(frame(1)).unwrap();
+        second.show(frame(2)).unwrap();
+        assert_eq!((board.screen().unwrap().sequence, board.content_screen().unwrap().sequence), (1, 2));
+        board.set_fault(Fault::ContentDisplayGone, true);
+        assert!(matches!(second.check(), Err(DisplayError::Gone { .. })) && first.check().is_ok());
+        assert!(second.show(frame(3)).is_err() && board.content_screen().unwrap().sequence == 2);
+        board.set_fault(Fault::ContentDisplayGone, false);
+        second.show(frame(4)).unwrap();
     }
 
     #[test]

@@ -78,6 +78,8 @@ pub struct VirtualBoardOptions {
     pub speaker_channels: usize,
     /// Size of its screen.
     pub display_size: FrameSize,
+    /// Size of its second screen, when it is used.
+    pub content_display_size: FrameSize,
     /// What its indicators stand for.
     pub indicators: Vec<IndicatorRole>,
     /// What its buttons mean.
@@ -98,6 +100,7 @@ impl Default for VirtualBoardOptions {
             microphones: linear_array(4, 0.065),
             speaker_channels: 1,
             display_size: FrameSize::new(1280, 720),
+            content_display_size: FrameSize::new(1280, 720),
             indicators: vec![IndicatorRole::Status, IndicatorRole::Mute],
             buttons: vec![ButtonRole::Join, ButtonRole::Mute, ButtonRole::VolumeUp, ButtonRole::VolumeDown],
             watchdog_timeout: Duration::from_secs(15),
@@ -176,11 +179,18 @@ struct Shared {
     state: Mutex<State>,
     controls: Mutex<ControlValues>,
     changes: Notify,
-    screen: Mutex<Option<Frame>>,
-    screen_changes: Notify,
+    screen: Screen,
+    content_screen: Screen,
     scene: Mutex<Tape>,
     microphone: Mutex<Tape>,
     speaker: Mutex<Tape>,
+}
+
+/// What a screen shows.
+#[derive(Default)]
+struct Screen {
+    frame: Mutex<Option<Frame>>,
+    changes: Notify,
 }
 
 struct State {
@@ -220,8 +230,8 @@ impl VirtualBoard {
                 state: Mutex::new(state),
                 controls: Mutex::default(),
                 changes: Notify::default(),
-                screen: Mutex::new(None),
-                screen_changes: Notify::default(),
+                screen: Screen::default(),
+                content_screen: Screen::default(),
                 scene: tape(),
                 microphone: tape(),
                 speaker: tape(),
@@ -256,7 +266,12 @@ impl VirtualBoard {
 
     /// Its screen.
     pub fn display(&self) -> SimDisplay {
-        SimDisplay::new(self.clone())
+        SimDisplay::first(self.clone())
+    }
+
+    /// Its second screen.
+    pub fn content_display(&self) -> SimDisplay {
+        SimDisplay::second(self.clone())
     }
 
     /// The light for `role`, when it has one.
@@ -373,17 +388,22 @@ impl VirtualBoard {
 
     /// The picture that the screen shows; `None` before the first.
     pub fn screen(&self) -> Option<Frame> {
-        self.shared.screen.lock().clone()
+        self.shared.screen.frame.lock().clone()
+    }
+
+    /// The picture that the second screen shows; `None` before the first.
+    pub fn content_screen(&self) -> Option<Frame> {
+        self.shared.content_screen.frame.lock().clone()
     }
 
     /// How many pictures the screen has shown.
     pub fn screen_count(&self) -> u64 {
-        self.shared.screen_changes.count()
+        self.shared.screen.changes.count()
     }
 
     /// Waits until [`VirtualBoard::screen_count`] is no longer `seen`, and gives it.
     pub async fn screen_after(&self, seen: u64) -> u64 {
-        self.shared.screen_changes.after(seen).await
+        self.shared.screen.changes.after(seen).await
     }
 
     /// The newest `length` of a sound, at most the last 60 s; shorter when less was heard. Empty when the

@@ -14,6 +14,7 @@ const FAULTS: Record<string, string> = {
   encoder_error: "The encoder fails",
   speaker_gone: "Unplug the speaker",
   mute_switch_gone: "The mute switch cannot be read",
+  content_display_gone: "Unplug the second screen",
 };
 
 /** The virtual device: its lights as they really are, its buttons to press, its parts to break. */
