@@ -1,6 +1,7 @@
 //! What the guest's tests are written with: profiles of the rig's devices, and the emulated USB camera's other side.
 
 mod module;
+pub mod screen;
 mod streaming;
 
 use std::{

@@ -33,6 +33,8 @@ pub(super) struct Guest {
     console: Option<JoinHandle<()>>,
 }
 
+/// Sockets of the graphics card.
+const SCREENS: u32 = 2;
 const MEMORY_MIB: &str = "1536";
 
 impl Boot<'_> {
@@ -80,13 +82,14 @@ impl Boot<'_> {
                 .arg("-device")
                 .arg(format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}"));
         }
+        self.add_screens(&mut qemu);
         if !self.reboots {
             qemu.arg("-no-reboot");
         }
         if let Some(socket) = self.shell {
             qemu.arg("-chardev")
                 .arg(format!("socket,id=shell,path={},server=on,wait=off", socket.display()))
-                .args(["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=shell"]);
+                .args(["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=shell,name=shell"]);
         }
         if let Some(device) = self.network {
             qemu.arg("-netdev")
@@ -94,6 +97,21 @@ impl Boot<'_> {
                 .args(["-device", "virtio-net-pci,netdev=network"]);
         }
         Ok(qemu)
+    }
+
+    /// A graphics card with two sockets for screens. What stands in front of each is VNC (RFB), which plugs a screen
+    /// in, unplugs it and sees its picture; the guest itself speaks it, through a serial port a screen.
+    fn add_screens(&self, qemu: &mut Command) {
+        qemu.args(["-device", "virtio-gpu-pci,id=gpu,max_outputs=2,xres=640,yres=480"]);
+        qemu.args(["-device", "virtio-serial-pci"]);
+        for head in 0..SCREENS {
+            let socket = self.out.join(format!("screen-{head}.vnc"));
+            let socket = socket.display();
+            qemu.arg("-vnc").arg(format!("unix:{socket},id=screen-{head},display=gpu,head={head}"));
+            // QEMU begins with its serial ports, so the first try comes too early.
+            qemu.arg("-chardev").arg(format!("socket,id=screen-{head},path={socket},reconnect=1"));
+            qemu.arg("-device").arg(format!("virtserialport,chardev=screen-{head},name=screen-{head}"));
+        }
     }
 }
 

@@ -53,12 +53,15 @@ const MODULES: &[&str] = &[
     "uhid", //
     "softdog",
     "i6300esb",
-    "virtio-gpu", // watchdogs, a screen
+    "virtio-gpu",
+    "vkms",
+    "virtio_console", // watchdogs, screens and the way to them
 ];
 
 /// Sources out of Debian's kernel whose modules its own configuration leaves out.
 const SOURCES: &[&str] = &[
     "linux-source-6.1/drivers/gpio",
+    "linux-source-6.1/drivers/gpu/drm/vkms",
     "linux-source-6.1/drivers/media/test-drivers/vicodec",
     "linux-source-6.1/drivers/media/v4l2-core/v4l2-mem2mem.c",
     "linux-source-6.1/drivers/leds/uleds.c",
@@ -127,12 +130,15 @@ fn make(architecture: Architecture, sources: &Path, dir: &Path) -> anyhow::Resul
     let work = dir.join("modules");
     fs::create_dir_all(&work)?;
     copy_files(&sources.join("kernel"), &work)?;
-    copy_files(&source.join("drivers/media/test-drivers/vicodec"), &work)?;
+    for folder in ["drivers/media/test-drivers/vicodec", "drivers/gpu/drm/vkms"] {
+        copy_files(&source.join(folder), &work)?;
+    }
     for file in FROM_SOURCES {
         let name = Path::new(file).file_name().context("a source has a name")?;
         fs::copy(source.join(file), work.join(name)).with_context(|| format!("no {file}"))?;
     }
     make_irq_sim_a_module(&work.join("irq_sim.c"))?;
+    give_vkms_planes_that_turn(&work.join("vkms_plane.c"))?;
     build_modules(architecture, &headers, &release, &work)?;
     let extra = root.join("lib/modules").join(&release).join("extra");
     fs::create_dir_all(&extra)?;
@@ -166,6 +172,19 @@ fn make_irq_sim_a_module(file: &Path) -> anyhow::Result<()> {
     let (private, public) = ("handle_simple_irq(irq_to_desc(irqnum));", "generic_handle_irq(irqnum);");
     ensure!(text.contains(private), "irq_sim.c is another than this was written for");
     Ok(fs::write(file, text.replace(private, public))?)
+}
+
+/// An overlay of vkms says that it can turn a picture by 180 degrees, as those of many boards can. It does not do so: what
+/// a driver asks for is then in the plane's property, and not in its picture.
+fn give_vkms_planes_that_turn(file: &Path) -> anyhow::Result<()> {
+    let text = fs::read_to_string(file)?;
+    let made = "\tdrm_plane_helper_add(&plane->base, funcs);\n";
+    let (turn, modes) = ("drm_plane_create_rotation_property", "DRM_MODE_ROTATE_0 | DRM_MODE_ROTATE_180");
+    ensure!(text.contains(made), "vkms_plane.c is another than this was written for");
+    let added = format!(
+        "{made}\tif (type == DRM_PLANE_TYPE_OVERLAY)\n\t\t{turn}(&plane->base, DRM_MODE_ROTATE_0, {modes});\n"
+    );
+    Ok(fs::write(file, format!("#include <drm/drm_blend.h>\n{}", text.replace(made, &added)))?)
 }
 
 fn build_modules(
