@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     Board, BoardError, OpenOptions, Profile, Section, alsa, cec, error::Failure, evdev_buttons,
     evdev_mute_switch, factory_identity, gpio_buttons, gpio_level, gpio_light, gst_camera, gst_display,
-    gst_encoder, gst_microphones, gst_speaker, hid, identity, led_class, rppal_buttons, rppal_light,
+    gst_encoder, gst_microphones, gst_speaker, hid, identity, kms_display, led_class, rppal_buttons, rppal_light,
     rppal_mute_switch, v4l2, virtual_board, visca, watchdog,
 };
 
@@ -67,6 +67,7 @@ const SCALERS: Table<Arc<dyn VideoScalerFactory>> =
 const DISPLAYS: Table<Box<dyn Display>> = &[
     ("virtual", driver!(virtual_board::display, virtual_board::DisplayOptions)),
     ("gstreamer", driver!(gst_display::open, gst_display::Options)),
+    ("kms", driver!(kms_display::open, kms_display::Options)),
 ];
 const INDICATORS: Table<Box<dyn Indicator>> = &[
     ("virtual", driver!(virtual_board::indicator, virtual_board::NoOptions)),

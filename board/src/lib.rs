@@ -35,6 +35,7 @@ mod h264_headers;
 mod held;
 mod hid;
 mod identity;
+mod kms_display;
 mod led_class;
 pub mod probe;
 mod profile;

@@ -1,5 +1,7 @@
-//! What the drivers of screens share: the way of a picture to a GStreamer sink ([`pipeline`]).
+//! What the drivers of screens share: the way of a picture to a GStreamer sink ([`pipeline`]), and a thread that keeps a
+//! screen which comes and goes ([`kept`]).
 
+pub(crate) mod kept;
 pub(crate) mod pipeline;
 
 use rostrum_hal::FrameSize;

@@ -1,0 +1,183 @@
+//! Screens at the sockets of graphics cards, without a desktop (kernel mode setting): driver `kms`.
+//!
+//! This side chooses socket, mode and plane and lights the screen up; GStreamer's `kmssink` then brings the pictures onto
+//! the plane, through the same open card. A socket that is empty is no error of the board: the screen shows when it comes.
+//!
+//! Pictures are turned by 180 degrees by the plane where it can, by other angles by the processor: planes that can do more
+//! want their pictures in tiles, which the processor cannot write.
+
+mod card;
+mod choice;
+mod events;
+mod lit;
+mod sockets;
+
+use std::{
+    os::fd::{AsFd, AsRawFd},
+    path::Path,
+};
+
+use gstreamer::prelude::*;
+use rostrum_hal::{FrameSize, display::Display};
+use serde::Deserialize;
+
+use self::{
+    card::Card,
+    choice::{WantedMode, WantedPlane, room_size},
+    events::Events,
+    lit::{Lit, Wanted},
+};
+use crate::{
+    BoardError,
+    drivers::Device,
+    elements,
+    screen::{
+        Rotation, USABLE, is_usable,
+        kept::{Kept, Lack, Socket},
+        pipeline::Outlet,
+    },
+};
+
+/// Keys of `[display]` and `[content_display]` with the driver `kms`.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Options {
+    /// The graphics card: the name of its driver, such as "vc4", or the path of its node. The first with a screen when
+    /// left out.
+    card: Option<String>,
+    /// The socket, such as "HDMI-A-1"; the first with a screen when left out.
+    connector: Option<String>,
+    #[serde(default)]
+    mode: WantedMode,
+    #[serde(default)]
+    plane: WantedPlane,
+    /// Degrees by which the picture is turned clockwise.
+    #[serde(default)]
+    rotation: Rotation,
+    /// Size of the room's picture, as people see it. The screen's own up to 1920x1080 when left out.
+    size: Option<FrameSize>,
+}
+
+pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn Display>, BoardError> {
+    let options: Options = device.options()?;
+    elements::require("kmssink")?;
+    let card = options.card.as_deref().map(|card| find_card(device, card)).transpose()?;
+    let sockets = sockets::list(Path::new(sockets::ROOT));
+    if sockets.is_empty() {
+        let hint = format!("no card in {} has a socket for a screen; is its driver loaded?", sockets::ROOT);
+        return Err(device.absent("a graphics card", hint));
+    }
+    let of_card = |socket: &&sockets::SocketState| card.as_ref().is_none_or(|card| *card == socket.card);
+    if let Some(connector) = &options.connector
+        && !sockets.iter().filter(of_card).any(|socket| socket.connector == *connector)
+    {
+        let present: Vec<_> =
+            sockets.iter().filter(of_card).map(|socket| socket.connector.as_str()).collect();
+        return Err(device.absent(connector, format!("there are {}", present.join(", "))));
+    }
+    let reserved = reserved(device, &options)?;
+    let place = Place { card, connector: options.connector.clone(), reserved };
+    let shown = match options.mode {
+        WantedMode::Given(size, _) => Some(size),
+        WantedMode::Preferred => place.choose(&sockets).and_then(|socket| {
+            // What the kernel last heard may be of an earlier screen.
+            let asked =
+                Card::open(&socket.card).ok().and_then(|card| lit::preferred(&card, &socket.connector));
+            asked.or(socket.preferred)
+        }),
+    };
+    let size = options.size.unwrap_or_else(|| room_size(shown, options.rotation));
+    if !is_usable(size, options.rotation) {
+        return Err(device.wrong(USABLE));
+    }
+    let name = options.connector.unwrap_or_else(|| "screen".into());
+    let wanted = Wanted { mode: options.mode, plane: options.plane, rotation: options.rotation, size };
+    let socket = KmsSocket { place, wanted, events: Events::listen(), lit: None };
+    let kept = Kept::start(name.clone(), size, socket).map_err(|e| device.absent(name, e.to_string()))?;
+    Ok(Box::new(kept))
+}
+
+/// The name of the card that a profile names by its driver or by a path.
+fn find_card(device: &Device<'_>, wanted: &str) -> Result<String, BoardError> {
+    let cards = card::list();
+    let named = if wanted.contains('/') { card::name_of(wanted) } else { None };
+    let found = cards.iter().find(|(name, driver)| named.as_ref() == Some(name) || driver == wanted);
+    found.map(|(name, _)| name.clone()).ok_or_else(|| {
+        let present: Vec<_> =
+            cards.iter().map(|(name, driver)| format!("{driver} (/dev/dri/{name})")).collect();
+        let hint = if present.is_empty() { "there is none".into() } else { present.join(", ") };
+        device.absent(format!("the graphics card {wanted}"), format!("there are {hint}"))
+    })
+}
+
+/// The socket of the other of two displays, which is left to that one.
+fn reserved(device: &Device<'_>, options: &Options) -> Result<Option<String>, BoardError> {
+    let other =
+        if device.place == "display" { &device.profile.content_display } else { &device.profile.display };
+    let Some(other) = other.as_ref().filter(|other| other.driver == device.section.driver) else {
+        return Ok(None);
+    };
+    // A key of the wrong type is found where that section is opened.
+    let text = |key: &str| other.options.get(key).and_then(toml::Value::as_str).map(str::to_owned);
+    let connector = text("connector");
+    if connector.is_none() && options.connector.is_none() && text("card") == options.card {
+        return Err(
+            device.wrong("with two screens name the connector of one, so that each gets its own picture")
+        );
+    }
+    Ok(connector.filter(|_| options.connector.is_none()))
+}
+
+/// Where the screen is to be.
+struct Place {
+    card: Option<String>,
+    connector: Option<String>,
+    reserved: Option<String>,
+}
+
+impl Place {
+    fn choose<'a>(&self, sockets: &'a [sockets::SocketState]) -> Option<&'a sockets::SocketState> {
+        sockets::choose(sockets, self.card.as_deref(), self.connector.as_deref(), self.reserved.as_deref())
+    }
+}
+
+struct KmsSocket {
+    place: Place,
+    wanted: Wanted,
+    events: Events,
+    /// The socket that gives a picture, with the names of its card and connector.
+    lit: Option<(String, String, Lit)>,
+}
+
+impl Socket for KmsSocket {
+    fn connect(&mut self) -> Result<Outlet, Lack> {
+        let sockets = sockets::list(Path::new(sockets::ROOT));
+        let socket = self.place.choose(&sockets).ok_or(Lack::Gone)?;
+        let card = Card::open(&socket.card)?;
+        // What happened so far is known below.
+        self.events.any();
+        let lit = Lit::up(&card, &socket.connector, self.wanted)?;
+        let sink = elements::make("kmssink").map_err(|e| Lack::Failed(e.to_string()))?;
+        sink.set_property("fd", card.as_fd().as_raw_fd());
+        // Numbers of the kernel, which are small.
+        sink.set_property("connector-id", lit.connector_id() as i32);
+        sink.set_property("plane-id", lit.plane_id() as i32);
+        sink.set_property("can-scale", lit.scale_to().is_none());
+        // The kernel itself waits for the screen's next picture, and events of one open card cannot be told apart by two.
+        sink.set_property("skip-vsync", true);
+        sink.set_property("sync", false);
+        let outlet = Outlet { sink, rotation: lit.rotation(), scale_to: lit.scale_to() };
+        self.lit = Some((socket.card.clone(), socket.connector.clone(), lit));
+        Ok(outlet)
+    }
+
+    fn is_there(&mut self) -> bool {
+        let Some((card, connector, lit)) = &self.lit else { return false };
+        sockets::is_connected(Path::new(sockets::ROOT), card, connector)
+            && (!self.events.any() || lit.is_the_same())
+    }
+
+    fn disconnect(&mut self) {
+        self.lit = None;
+    }
+}

@@ -1,0 +1,127 @@
+//! The sockets of graphics cards and what is plugged in, as the kernel shows them (sysfs, `/sys/class/drm`). Reading it
+//! opens no card and asks no screen.
+
+use std::{fs, path::Path};
+
+use rostrum_hal::FrameSize;
+
+pub(super) const ROOT: &str = "/sys/class/drm";
+
+/// What the kernel knows of the screen at a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Presence {
+    Connected,
+    /// Nobody asked yet.
+    Unknown,
+    Absent,
+}
+
+/// One socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SocketState {
+    /// Name of the card, such as `card0`.
+    pub(super) card: String,
+    /// Name of the connector, such as `HDMI-A-1`.
+    pub(super) connector: String,
+    pub(super) presence: Presence,
+    /// Size of the mode that the screen prefers.
+    pub(super) preferred: Option<FrameSize>,
+}
+
+/// All sockets, by card and name.
+pub(super) fn list(root: &Path) -> Vec<SocketState> {
+    let entries = fs::read_dir(root).into_iter().flatten().flatten();
+    let mut found: Vec<_> = entries.filter_map(|entry| read(&entry.path())).collect();
+    found.sort_by(|a, b| (&a.card, &a.connector).cmp(&(&b.card, &b.connector)));
+    found
+}
+
+/// Whether a screen is at the socket now.
+pub(super) fn is_connected(root: &Path, card: &str, connector: &str) -> bool {
+    presence(&root.join(format!("{card}-{connector}"))) == Some(Presence::Connected)
+}
+
+/// The socket to use: the one named `connector`, else the first with a screen, else the first of which nobody knows. Only
+/// of `card` when that is given, and never `reserved`, which is another display's.
+pub(super) fn choose<'a>(
+    sockets: &'a [SocketState],
+    card: Option<&str>,
+    connector: Option<&str>,
+    reserved: Option<&str>,
+) -> Option<&'a SocketState> {
+    let fits = |socket: &&SocketState| {
+        card.is_none_or(|card| socket.card == card)
+            && connector.is_none_or(|connector| socket.connector == connector)
+            && reserved.is_none_or(|reserved| socket.connector != reserved)
+            && socket.presence != Presence::Absent
+    };
+    sockets.iter().filter(fits).min_by_key(|socket| socket.presence)
+}
+
+/// `card0-HDMI-A-1` as a socket; nothing for the cards themselves, render nodes, and what writes pictures to memory.
+fn read(folder: &Path) -> Option<SocketState> {
+    let name = folder.file_name()?.to_str()?;
+    let (card, connector) = name.split_once('-')?;
+    if !card.starts_with("card") || connector.starts_with("Writeback") {
+        return None;
+    }
+    let presence = presence(folder)?;
+    let modes = fs::read_to_string(folder.join("modes")).unwrap_or_default();
+    let size = |line: &str| {
+        let (width, height) = line.split_once('x')?;
+        let height = height.trim_end_matches(|c: char| !c.is_ascii_digit());
+        Some(FrameSize::new(width.parse().ok()?, height.parse().ok()?))
+    };
+    let preferred = modes.lines().next().and_then(size);
+    Some(SocketState { card: card.into(), connector: connector.into(), presence, preferred })
+}
+
+fn presence(folder: &Path) -> Option<Presence> {
+    let status = fs::read_to_string(folder.join("status")).ok()?;
+    Some(match status.trim() {
+        "connected" => Presence::Connected,
+        "unknown" => Presence::Unknown,
+        _ => Presence::Absent,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn tree(sockets: &[(&str, &str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (name, status, modes) in sockets {
+            let folder = root.path().join(name);
+            fs::create_dir(&folder).unwrap();
+            fs::write(folder.join("status"), format!("{status}\n")).unwrap();
+            fs::write(folder.join("modes"), modes).unwrap();
+        }
+        fs::create_dir(root.path().join("card0")).unwrap();
+        fs::create_dir(root.path().join("renderD128")).unwrap();
+        root
+    }
+
+    #[test]
+    fn the_first_screen_that_is_plugged_in_is_chosen() {
+        let root = tree(&[
+            ("card0-HDMI-A-1", "disconnected", ""),
+            ("card1-Writeback-1", "unknown", ""),
+            ("card1-DP-1", "unknown", ""),
+            ("card1-HDMI-A-2", "connected", "1920x1080i\n1280x720\n"),
+        ]);
+        let sockets = list(root.path());
+        assert_eq!(sockets.len(), 3);
+        let chosen = choose(&sockets, None, None, None).unwrap();
+        assert_eq!((chosen.card.as_str(), chosen.connector.as_str()), ("card1", "HDMI-A-2"));
+        assert_eq!(chosen.preferred, Some(FrameSize::new(1920, 1080)));
+        assert!(
+            is_connected(root.path(), "card1", "HDMI-A-2") && !is_connected(root.path(), "card1", "DP-1")
+        );
+        // Nobody asked DP-1 yet; it is worth a try.
+        assert_eq!(choose(&sockets, None, None, Some("HDMI-A-2")).unwrap().connector, "DP-1");
+        assert_eq!(choose(&sockets, Some("card0"), None, None), None);
+        assert_eq!(choose(&sockets, None, Some("HDMI-A-1"), None), None, "nothing is plugged in there");
+    }
+}
