@@ -24,7 +24,7 @@ use crate::{
     Board, BoardError, OpenOptions, Profile, Section, alsa, cec, error::Failure, evdev_buttons,
     evdev_mute_switch, factory_identity, gpio_buttons, gpio_level, gpio_light, gst_camera, gst_display,
     gst_encoder, gst_microphones, gst_speaker, hid, identity, kms_display, led_class, rppal_buttons, rppal_light,
-    rppal_mute_switch, v4l2, virtual_board, visca, watchdog,
+    rppal_mute_switch, v4l2, virtual_board, visca, watchdog, wayland_display,
 };
 
 type Table<T> = &'static [(&'static str, Driver<T>)];
@@ -68,6 +68,7 @@ const DISPLAYS: Table<Box<dyn Display>> = &[
     ("virtual", driver!(virtual_board::display, virtual_board::DisplayOptions)),
     ("gstreamer", driver!(gst_display::open, gst_display::Options)),
     ("kms", driver!(kms_display::open, kms_display::Options)),
+    ("wayland", driver!(wayland_display::open, wayland_display::Options)),
 ];
 const INDICATORS: Table<Box<dyn Indicator>> = &[
     ("virtual", driver!(virtual_board::indicator, virtual_board::NoOptions)),

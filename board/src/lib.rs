@@ -50,6 +50,7 @@ mod v4l2;
 mod virtual_board;
 mod visca;
 mod watchdog;
+mod wayland_display;
 
 use std::{path::PathBuf, sync::Arc};
 

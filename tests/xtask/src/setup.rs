@@ -43,6 +43,7 @@ const TEST_PACKAGES: &[(&str, &str)] = &[
     ("nftables", "networks of tests that block UDP"),
     ("coturn", "TURN server of tests"),
     ("openssl", "certificates of tests"),
+    ("weston", "a Wayland compositor"),
 ];
 
 /// What is needed to build and run our programs.
