@@ -24,7 +24,7 @@ use crate::{
     memory::{Memory, Remembered},
     people::People,
     pulse::Pulse,
-    screen::{ScreenControl, ScreenView},
+    screen::{ScreenControl, ScreenView, Seats, Which, largest},
     screen_switch::ScreenSwitch,
     stay::{Inlets, Outlet, Stay, TokenFile, layer_of, rid_of},
     voice::Voice,
@@ -50,6 +50,8 @@ pub(crate) struct Control {
     pub(crate) settings: Settings,
     pub(crate) layers: Vec<Layer>,
     pub(crate) people: People,
+    /// Places on the first and the second screen.
+    pub(crate) seats: [Seats; 2],
     pub(crate) stay: Option<Stay>,
     pub(crate) stays: u64,
     pub(crate) guest_link: Option<String>,
@@ -111,7 +113,13 @@ impl Control {
                     stay.terminal.set_video_plan(self.video_plan());
                 }
             }
-            Input::Seats(seats) => self.tell_seats(&seats),
+            Input::Seats { screen, seats } => {
+                self.seats[match screen {
+                    Which::People => 0,
+                    Which::Content => 1,
+                }] = seats;
+                self.tell_seats();
+            }
             Input::GuestLink(link) => self.guest_link = link,
             Input::Faulty { part, detail } => self.happened(RoomEvent::Faulty { part, detail }),
             Input::Healthy { part } => self.happened(RoomEvent::Healthy { part }),
@@ -337,11 +345,11 @@ impl Control {
         }
     }
 
-    /// Asks for each picture in the size that it has on the screen; what has no seat is not sent at all.
-    fn tell_seats(&mut self, seats: &[(String, (u32, u32))]) {
+    /// Asks for each picture in the size that it has on the screens; what has no seat is not sent at all.
+    fn tell_seats(&self) {
         let Some(stay) = &self.stay else { return };
         for sid in self.people.video_tracks() {
-            let seat = seats.iter().find(|(track, _)| *track == sid.as_str()).map(|(_, size)| *size);
+            let seat = largest(&self.seats, sid.as_str());
             stay.terminal.set_seat(&sid, if self.settings.audio_only { None } else { seat });
         }
     }
@@ -382,6 +390,7 @@ impl Control {
             (&mut devices.speaker, "speaker_fault"),
             (&mut devices.encoder, "encoder_fault"),
             (&mut devices.display, "display_fault"),
+            (&mut devices.content_display, "content_display_fault"),
         ] {
             if let Some(device) = device {
                 device.ok = !failing(code);
@@ -393,6 +402,8 @@ impl Control {
             channel: self.service.channel.to_string(),
             seats: self.people.for_screen(self.settings.audio_only),
             self_view: self.settings.self_view && !self.settings.audio_only,
+            spotlight: self.people.spotlight(self.settings.audio_only),
+            two_screens: self.screen.has_second() && !failing("content_display_fault"),
         });
         self.state.send_if_modified(|now| {
             let changed = **now != state;

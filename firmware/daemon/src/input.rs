@@ -6,6 +6,8 @@ use rostrum_panel::PanelCommand;
 use rostrum_room::Part;
 use tokio::sync::mpsc;
 
+use crate::screen::{Seats, Which};
+
 /// One thing that happened.
 #[derive(Debug)]
 pub(crate) enum Input {
@@ -23,8 +25,8 @@ pub(crate) enum Input {
     Stay { stay: u64, event: rostrum_rtc::Event },
     /// The camera track has these layers from now on.
     Layers(Vec<Layer>),
-    /// The seats of the participants on the room's screen changed: UserId, and pixels of its picture.
-    Seats(Vec<(String, (u32, u32))>),
+    /// The places on one of the room's screens changed.
+    Seats { screen: Which, seats: Seats },
     /// The service gave a link for guests.
     GuestLink(Option<String>),
     /// A part failed.

@@ -10,6 +10,7 @@ mod input;
 mod lights;
 mod losses;
 mod memory;
+mod painter;
 mod people;
 mod probe;
 mod pulse;
@@ -144,14 +145,16 @@ async fn run(config: Config) -> anyhow::Result<()> {
         speaker: board.speaker.as_ref().map(|speaker| device(speaker.name())),
         encoder: Some(device(board.encoder.name())),
         display: board.display.as_ref().map(|display| device(display.name())),
+        content_display: board.content_display.as_ref().map(|display| device(display.name())),
     };
     let buttons = board.buttons.as_ref().map(|buttons| buttons.present()).unwrap_or_default();
 
-    // What comes in: to the screen and the speaker.
+    // What comes in: to the screens and the speaker.
     let watchers = Watchers::default();
     let (live_picture, panel_picture) = watch::channel(None);
     let (screen_feed, screen) = screen::start(ScreenWiring {
         display: board.display,
+        content_display: board.content_display,
         picture: live_picture,
         watchers: watchers.clone(),
         counters: Arc::clone(&counters),
@@ -259,6 +262,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         settings: kept.settings,
         layers: Vec::new(),
         people: People::default(),
+        seats: Default::default(),
         stay: None,
         stays: 0,
         guest_link: None,

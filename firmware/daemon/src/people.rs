@@ -6,31 +6,40 @@ use rostrum_rtc::{ParticipantView, Speaker, TrackKind, TrackSid, TrackSource, Tr
 
 /// The others in the channel, in the order in which they came.
 #[derive(Debug, Default)]
-pub(crate) struct People(Vec<ParticipantView>);
+pub(crate) struct People {
+    all: Vec<ParticipantView>,
+    /// UserId of who spoke last.
+    last_speaker: Option<String>,
+}
 
 impl People {
     /// Takes the service's list; who was there before keeps the place.
     pub(crate) fn set(&mut self, mut now: Vec<ParticipantView>) {
         let place = |one: &ParticipantView| {
-            self.0.iter().position(|before| before.user == one.user).unwrap_or(usize::MAX)
+            self.all.iter().position(|before| before.user == one.user).unwrap_or(usize::MAX)
         };
         now.sort_by_key(place);
-        self.0 = now;
+        self.all = now;
     }
 
     pub(crate) fn set_speakers(&mut self, speakers: &[Speaker]) {
-        for one in &mut self.0 {
+        let here = |speaker: &&Speaker| self.all.iter().any(|one| one.user == speaker.user);
+        if let Some(loudest) = speakers.iter().find(here) {
+            self.last_speaker = Some(loudest.user.clone());
+        }
+        for one in &mut self.all {
             one.speaking = speakers.iter().any(|speaker| speaker.user == one.user);
         }
     }
 
     pub(crate) fn clear(&mut self) {
-        self.0.clear();
+        self.all.clear();
+        self.last_speaker = None;
     }
 
     /// All tracks with pictures.
     pub(crate) fn video_tracks(&self) -> Vec<TrackSid> {
-        let tracks = self.0.iter().flat_map(|one| &one.tracks);
+        let tracks = self.all.iter().flat_map(|one| &one.tracks);
         tracks.filter(|track| track.kind == TrackKind::Video).map(|track| track.sid.clone()).collect()
     }
 
@@ -49,28 +58,36 @@ impl People {
                 rostrum_rtc::Quality::Excellent => Quality::Excellent,
             },
         };
-        self.0.iter().map(show).collect()
+        self.all.iter().map(show).collect()
     }
 
     /// Seats, named after the camera's track, and what is shared; with `audio_only` nobody has a picture.
     pub(crate) fn for_screen(&self, audio_only: bool) -> (Vec<Seat>, Option<Share>) {
-        let seat = |one: &ParticipantView| {
-            let camera = track(one, TrackSource::Camera).or_else(|| track(one, TrackSource::Unknown));
-            Seat {
-                id: camera
-                    .map_or_else(|| format!("without-camera:{}", one.user), |camera| camera.sid.to_string()),
-                name: name_of(one).to_owned(),
-                video: !audio_only && camera.is_some_and(|camera| !camera.muted),
-                speaking: one.speaking,
-                muted: track(one, TrackSource::Microphone).is_none_or(|microphone| microphone.muted),
-            }
-        };
-        let shared = self.0.iter().find_map(|one| {
+        let shared = self.all.iter().find_map(|one| {
             let screen =
                 track(one, TrackSource::ScreenShare).filter(|screen| !screen.muted && !audio_only)?;
             Some(Share { id: screen.sid.to_string(), name: name_of(one).to_owned() })
         });
-        (self.0.iter().map(seat).collect(), shared)
+        (self.all.iter().map(|one| seat_of(one, audio_only)).collect(), shared)
+    }
+
+    /// Whom a screen shows large: who spoke last, else the first with a picture, else the first.
+    pub(crate) fn spotlight(&self, audio_only: bool) -> Option<Seat> {
+        let spoke = self.all.iter().find(|one| self.last_speaker.as_ref() == Some(&one.user));
+        let seat = |one| seat_of(one, audio_only);
+        let seen = || self.all.iter().map(seat).find(|seat| seat.video);
+        spoke.map(seat).or_else(seen).or_else(|| self.all.first().map(seat))
+    }
+}
+
+fn seat_of(one: &ParticipantView, audio_only: bool) -> Seat {
+    let camera = track(one, TrackSource::Camera).or_else(|| track(one, TrackSource::Unknown));
+    Seat {
+        id: camera.map_or_else(|| format!("without-camera:{}", one.user), |camera| camera.sid.to_string()),
+        name: name_of(one).to_owned(),
+        video: !audio_only && camera.is_some_and(|camera| !camera.muted),
+        speaking: one.speaking,
+        muted: track(one, TrackSource::Microphone).is_none_or(|microphone| microphone.muted),
     }
 }
 
@@ -126,6 +143,26 @@ mod tests {
         let (seats, share) = people.for_screen(false);
         assert_eq!(seats.len(), 1);
         assert_eq!(share.map(|share| share.id).as_deref(), Some("TR_ada_ScreenShare"));
+    }
+
+    #[test]
+    fn the_spotlight_stays_with_who_spoke_last() {
+        let mut people = People::default();
+        assert_eq!(people.spotlight(false), None);
+        people.set(vec![
+            participant("ada", &[]),
+            participant("grace", &[CAMERA]),
+            participant("linus", &[CAMERA]),
+        ]);
+        let name = |people: &People| people.spotlight(false).map(|seat| seat.name);
+        assert_eq!(name(&people).as_deref(), Some("grace"), "the first who is seen");
+        let speaker = |user: &str| Speaker { user: user.into(), level: 0.5 };
+        people.set_speakers(&[speaker("nobody"), speaker("linus"), speaker("ada")]);
+        assert_eq!(name(&people).as_deref(), Some("linus"));
+        people.set_speakers(&[]);
+        assert_eq!(name(&people).as_deref(), Some("linus"), "silence moves nobody");
+        people.set(vec![participant("ada", &[])]);
+        assert_eq!(name(&people).as_deref(), Some("ada"));
     }
 
     #[test]

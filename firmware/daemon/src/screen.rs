@@ -1,31 +1,37 @@
-//! Decoded pictures to the room's screen, and from there to the panel, on a thread of its own.
+//! What the room's screens show, and where pictures enter. One thread a screen draws ([`crate::painter`]).
 
-use std::{
-    sync::{Arc, mpsc},
-    time::{Duration, Instant},
-};
+use std::sync::{Arc, mpsc};
 
-use rostrum_hal::{Frame, Timestamp, display::Display};
-use rostrum_media::{Idle, Meeting, Scene, Screen, ScreenInput, Seat, Share, jpeg};
-use rostrum_panel::{CommandError, CommandErrorKind, Reply, Watchers};
-use rostrum_room::{Part, Phase};
+use rostrum_hal::{Frame, FrameSize, display::Display};
+use rostrum_media::{Idle, Meeting, Scene, Screen, ScreenInput, Seat, Share};
+use rostrum_panel::{Reply, Watchers};
+use rostrum_room::Phase;
 use tokio::sync::watch;
 
 use crate::{
     counters::Counters,
-    input::{Health, Input, Inputs},
+    input::Inputs,
+    painter::{Painter, PanelPicture, Told},
 };
 
-/// Pictures a second on the screen at most.
+/// Pictures a second on a screen at most.
 const FRAME_RATE_HZ: f64 = 30.0;
-/// Time between two pictures for the panel.
-const PANEL_INTERVAL: Duration = Duration::from_millis(100);
-/// After this time the panel gets even a picture that it has: browsers show the one before the last.
-const PANEL_REPEAT: Duration = Duration::from_secs(1);
-/// Width of the panel's picture in pixels, and its JPEG quality.
-const PANEL_PICTURE: (u32, u8) = (960, 70);
+/// What is drawn for the panel of a board without a screen.
+const WITHOUT_A_SCREEN: FrameSize = FrameSize::new(1280, 720);
 
-/// What the screen is to show.
+/// Which of the room's screens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// The first, or the only one.
+    People,
+    /// The second, for what is shared.
+    Content,
+}
+
+/// Places on a screen: name of the track, and pixels of its picture.
+pub(crate) type Seats = Vec<(String, (u32, u32))>;
+
+/// What the screens are to show.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ScreenView {
     pub(crate) phase: Phase,
@@ -33,9 +39,14 @@ pub(crate) struct ScreenView {
     pub(crate) channel: String,
     pub(crate) seats: (Vec<Seat>, Option<Share>),
     pub(crate) self_view: bool,
+    /// Who is large on the second screen while nothing is shared.
+    pub(crate) spotlight: Option<Seat>,
+    /// There is a second screen and it works; without it the first shows what is shared as well.
+    pub(crate) two_screens: bool,
 }
 
 impl ScreenView {
+    /// What the first screen shows.
     fn scene(&self) -> Scene {
         let idle = |hint: &str| Scene::Idle(Idle { title: self.channel.clone(), hint: hint.to_owned() });
         match self.phase {
@@ -45,7 +56,7 @@ impl ScreenView {
             Phase::Reconnecting => idle("The connection was lost. Trying again ..."),
             Phase::InChannel => Scene::Meeting(Meeting {
                 seats: self.seats.0.clone(),
-                share: self.seats.1.clone(),
+                share: self.seats.1.clone().filter(|_| !self.two_screens),
                 self_view: self.self_view,
                 empty: if self.muted {
                     "Nobody else is here yet. You are muted."
@@ -56,189 +67,249 @@ impl ScreenView {
             }),
         }
     }
+
+    /// What the second shows: what is shared, else who speaks, else only the room's name.
+    fn content_scene(&self) -> Scene {
+        let (share, speaker) = (self.seats.1.clone(), self.spotlight.clone());
+        if self.phase == Phase::InChannel && (share.is_some() || speaker.is_some()) {
+            Scene::Meeting(Meeting::content(share, speaker))
+        } else {
+            Scene::Idle(Idle { title: self.channel.clone(), hint: String::new() })
+        }
+    }
 }
 
 /// Where pictures enter.
 #[derive(Clone)]
 pub(crate) struct ScreenFeed {
-    input: ScreenInput,
+    inputs: Vec<ScreenInput>,
 }
 
 impl ScreenFeed {
     /// The newest picture of a track.
     pub(crate) fn push(&self, track: &str, frame: Frame) {
-        self.input.push(track, frame);
+        let Some((last, others)) = self.inputs.split_last() else { return };
+        for input in others {
+            input.push(track, frame.clone());
+        }
+        last.push(track, frame);
     }
 
     /// The newest picture of the room itself.
     pub(crate) fn push_self_view(&self, frame: Frame) {
-        self.input.push_self(frame);
+        // Only the first screen has a place for it.
+        if let Some(input) = self.inputs.first() {
+            input.push_self(frame);
+        }
     }
-}
-
-/// What the thread is told.
-enum Told {
-    Show(ScreenView),
-    Snapshot(u8, Reply<Arc<Vec<u8>>>),
-    Wake,
 }
 
 /// The deciding task's end.
 pub(crate) struct ScreenControl {
-    told: mpsc::Sender<Told>,
+    people: mpsc::Sender<Told>,
+    content: Option<mpsc::Sender<Told>>,
     shown: Option<ScreenView>,
 }
 
 impl ScreenControl {
+    /// There is a second screen, plugged in or not.
+    pub(crate) fn has_second(&self) -> bool {
+        self.content.is_some()
+    }
+
     /// Shows `view` from now on.
     pub(crate) fn show(&mut self, view: ScreenView) {
         if self.shown.as_ref() != Some(&view) {
-            self.shown = Some(view.clone());
-            // The thread ends only with the program.
-            let _ = self.told.send(Told::Show(view));
+            // The threads end only with the program.
+            let _ = self.people.send(Told::Show(view.scene()));
+            if let Some(content) = &self.content {
+                let _ = content.send(Told::Show(view.content_scene()));
+            }
+            self.shown = Some(view);
         }
     }
 
-    /// Makes one picture of the screen in its full size.
+    /// Makes one picture of the first screen in its full size.
     pub(crate) fn snapshot(&self, quality: u8, reply: Reply<Arc<Vec<u8>>>) {
-        let _ = self.told.send(Told::Snapshot(quality, reply));
+        let _ = self.people.send(Told::Snapshot(quality, reply));
     }
 }
 
-/// What the thread works with.
+/// What the threads work with.
 pub(crate) struct ScreenWiring {
     pub(crate) display: Option<Box<dyn Display>>,
+    pub(crate) content_display: Option<Box<dyn Display>>,
     pub(crate) picture: watch::Sender<Option<Arc<Vec<u8>>>>,
     pub(crate) watchers: Watchers,
     pub(crate) counters: Arc<Counters>,
     pub(crate) inputs: Inputs,
 }
 
-/// Starts the thread. It runs as long as the program; without a display it draws for the panel alone.
+/// Starts the threads. They run as long as the program; without a display the first draws for the panel alone.
 ///
 /// # Errors
 /// When the media library cannot be started.
 pub(crate) fn start(wiring: ScreenWiring) -> anyhow::Result<(ScreenFeed, ScreenControl)> {
-    let size =
-        wiring.display.as_ref().map_or(rostrum_hal::FrameSize::new(1280, 720), |display| display.size());
-    let mut screen = Screen::new(size, FRAME_RATE_HZ)?;
-    let (told, orders) = mpsc::channel();
-    let feed = ScreenFeed { input: screen.input() };
-    let waker = told.clone();
-    screen.set_waker(Box::new(move || drop(waker.send(Told::Wake))));
-    let health = Health::of(Part::Display, &wiring.inputs);
-    let painter = Painter {
-        screen,
-        wiring,
-        health,
-        last: None,
-        told_seats: Vec::new(),
-        panel_at: Instant::now(),
-        stale: true,
+    let ScreenWiring { display, content_display, picture, watchers, counters, inputs } = wiring;
+    let size = display.as_ref().map_or(WITHOUT_A_SCREEN, |display| display.size());
+    let screen = Screen::new(size, FRAME_RATE_HZ)?;
+    let mut feed = ScreenFeed { inputs: vec![screen.input()] };
+    let panel = PanelPicture::new(picture, watchers, counters);
+    let people = Painter::new(Which::People, screen, display, Some(panel), &inputs).start("screen")?;
+    let mut content = None;
+    if let Some(display) = content_display {
+        let screen = Screen::new(display.size(), FRAME_RATE_HZ)?;
+        feed.inputs.push(screen.input());
+        let painter = Painter::new(Which::Content, screen, Some(display), None, &inputs);
+        content = Some(painter.start("second-screen")?);
+    }
+    Ok((feed, ScreenControl { people, content, shown: None }))
+}
+
+/// Adds up what two screens want of each track: the larger picture.
+pub(crate) fn largest(seats: &[Seats; 2], track: &str) -> Option<(u32, u32)> {
+    let of_track = seats.iter().flatten().filter(|(seat, _)| seat == track).map(|(_, size)| *size);
+    of_track.max_by_key(|(width, height)| u64::from(*width) * u64::from(*height))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
+    use rostrum_hal::{
+        FrameData, PixelFormat, Timestamp,
+        sim::{Fault, VirtualBoard, VirtualBoardOptions},
     };
-    std::thread::Builder::new().name("screen".into()).spawn(move || painter.run(&orders))?;
-    Ok((feed, ScreenControl { told, shown: None }))
-}
+    use rostrum_room::Part;
+    use tokio::sync::mpsc::unbounded_channel;
 
-struct Painter {
-    screen: Screen,
-    wiring: ScreenWiring,
-    health: Health,
-    last: Option<Frame>,
-    told_seats: Vec<(String, (u32, u32))>,
-    panel_at: Instant,
-    /// The panel has not seen the last drawing.
-    stale: bool,
-}
+    use super::*;
+    use crate::input::Input;
 
-impl Painter {
-    fn run(mut self, orders: &mpsc::Receiver<Told>) {
-        loop {
-            // The time limit is for what moves without a picture coming in, and for a panel that just began to look.
-            match orders.recv_timeout(Duration::from_millis(33)) {
-                Ok(order) => {
-                    self.obey(order);
-                    for order in orders.try_iter() {
-                        self.obey(order);
-                    }
-                }
-                Err(mpsc::RecvTimeoutError::Timeout) => {}
-                Err(mpsc::RecvTimeoutError::Disconnected) => return,
-            }
-            let now = Timestamp::now();
-            if self.screen.due(now) {
-                self.draw(now);
-            }
-            self.show_panel();
+    fn seat(id: &str) -> Seat {
+        Seat { id: id.into(), name: id.into(), video: true, ..Seat::default() }
+    }
+
+    fn view(share: Option<&str>, two_screens: bool) -> ScreenView {
+        let share = share.map(|id| Share { id: id.into(), name: "ada".into() });
+        ScreenView {
+            phase: Phase::InChannel,
+            muted: false,
+            channel: "room".into(),
+            seats: (vec![seat("ada"), seat("grace")], share),
+            self_view: false,
+            spotlight: Some(seat("grace")),
+            two_screens,
         }
     }
 
-    fn obey(&mut self, order: Told) {
-        match order {
-            Told::Show(view) => {
-                self.screen.set_scene(view.scene());
-                let seats = self.screen.seats().into_iter();
-                let seats: Vec<_> = seats.map(|(id, place)| (id, (place.width, place.height))).collect();
-                if seats != self.told_seats {
-                    self.told_seats = seats.clone();
-                    let _ = self.wiring.inputs.send(Input::Seats(seats));
-                }
-            }
-            Told::Snapshot(quality, reply) => {
-                let now = Timestamp::now();
-                if self.last.is_none() {
-                    self.draw(now);
-                }
-                let picture = self.last.as_ref().map(|frame| jpeg(frame, frame.size.width, quality));
-                let _ = reply.send(match picture {
-                    Some(Ok(bytes)) => Ok(Arc::new(bytes)),
-                    Some(Err(error)) => Err(no_picture(error.to_string())),
-                    None => Err(no_picture("nothing was drawn yet".into())),
-                });
-            }
-            Told::Wake => {}
+    fn meeting(scene: Scene) -> Meeting {
+        match scene {
+            Scene::Meeting(meeting) => meeting,
+            Scene::Idle(idle) => panic!("no meeting: {idle:?}"),
         }
     }
 
-    fn draw(&mut self, now: Timestamp) {
-        let frame = self.screen.render(now);
-        if let Some(display) = &mut self.wiring.display {
-            match display.show(frame.clone()) {
-                Ok(()) => self.health.healthy(),
-                Err(error) => self.health.faulty(error),
-            }
-        }
-        self.wiring.counters.frame_shown();
-        self.last = Some(frame);
-        self.stale = true;
+    #[test]
+    fn with_two_screens_the_people_are_on_the_first_and_what_is_shared_on_the_second() {
+        let sharing = view(Some("slides"), true);
+        let (people, content) = (meeting(sharing.scene()), meeting(sharing.content_scene()));
+        assert!(people.share.is_none() && people.seats.len() == 2);
+        assert!(content.seats.is_empty() && content.share.is_some_and(|share| share.id == "slides"));
+        let talking = view(None, true);
+        assert_eq!(meeting(talking.content_scene()).seats, [seat("grace")]);
     }
 
-    fn show_panel(&mut self) {
-        if self.wiring.watchers.count() == 0 {
-            self.stale = true; // the next to look gets a picture at once
-            return;
-        }
-        let interval = if self.stale { PANEL_INTERVAL } else { PANEL_REPEAT };
-        if self.panel_at.elapsed() < interval {
-            return;
-        }
-        if let Some(frame) = &self.last {
-            let (width, quality) = PANEL_PICTURE;
-            match jpeg(frame, width, quality) {
-                Ok(picture) => drop(self.wiring.picture.send_replace(Some(Arc::new(picture)))),
-                Err(error) => log::warn!(error:%; "no picture for the panel"),
-            }
-            self.panel_at = Instant::now();
-            self.stale = false;
+    #[test]
+    fn with_one_screen_that_works_it_shows_everything() {
+        let people = meeting(view(Some("slides"), false).scene());
+        assert!(people.share.is_some() && people.seats.len() == 2);
+    }
+
+    #[test]
+    fn nothing_to_show_is_the_rooms_name() {
+        let mut alone = view(None, true);
+        alone.spotlight = None;
+        assert!(matches!(alone.content_scene(), Scene::Idle(Idle { title, .. }) if title == "room"));
+        let left = ScreenView { phase: Phase::Idle, ..view(Some("slides"), true) };
+        assert!(matches!(left.content_scene(), Scene::Idle(_)));
+    }
+
+    #[test]
+    fn a_picture_on_both_screens_is_asked_for_in_the_larger_size() {
+        let seats = [vec![("ada".into(), (320, 180))], vec![("ada".into(), (1280, 720))]];
+        assert_eq!(largest(&seats, "ada"), Some((1280, 720)));
+        assert_eq!(largest(&seats, "grace"), None);
+    }
+
+    /// Waits for something, as the painters are threads.
+    fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+        let begin = Timestamp::now();
+        while !is_so() {
+            assert!(
+                Timestamp::now().saturating_since(begin) < Duration::from_secs(20),
+                "{what} never happens"
+            );
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
-}
 
-fn no_picture(message: String) -> CommandError {
-    CommandError {
-        kind: CommandErrorKind::Unavailable,
-        code: "no_picture".into(),
-        message: format!("There is no picture of the screen: {message}."),
-        hint: "Try again in a moment.".into(),
+    fn grey(level: u8) -> Frame {
+        let size = FrameSize::new(320, 180);
+        let mut bytes = vec![level; 320 * 180];
+        bytes.resize(320 * 180 * 3 / 2, 128);
+        Frame {
+            capture_time: Timestamp::now(),
+            sequence: 0,
+            format: PixelFormat::Yuv420,
+            size,
+            data: FrameData::Bytes(bytes.into()),
+        }
+    }
+
+    fn middle(frame: Option<Frame>) -> Option<u8> {
+        let frame = frame?;
+        let at = frame.size.height / 2 * frame.size.width + frame.size.width / 2;
+        frame.bytes()?.get(at as usize).copied()
+    }
+
+    #[test]
+    fn each_screen_shows_its_own_picture_and_the_loss_of_the_second_is_told() {
+        let board = VirtualBoard::new(VirtualBoardOptions::default());
+        let (inputs, mut happened) = unbounded_channel();
+        let (picture, _panel) = watch::channel(None);
+        let (feed, mut control) = start(ScreenWiring {
+            display: Some(Box::new(board.display())),
+            content_display: Some(Box::new(board.content_display())),
+            picture,
+            watchers: Watchers::default(),
+            counters: Arc::default(),
+            inputs,
+        })
+        .unwrap();
+        let mut sharing = view(Some("slides"), true);
+        sharing.seats.0.truncate(1);
+        control.show(sharing);
+        until("picture of each screen", || {
+            feed.push("ada", grey(60));
+            feed.push("slides", grey(200));
+            middle(board.screen()) == Some(60) && middle(board.content_screen()) == Some(200)
+        });
+        let mut heard = Vec::new();
+        let mut hear = |wanted: &dyn Fn(&Input) -> bool| {
+            until("word of the second screen", || {
+                heard.extend(std::iter::from_fn(|| happened.try_recv().ok()));
+                heard.iter().any(wanted)
+            });
+        };
+        hear(
+            &|input| matches!(input, Input::Seats { screen: Which::Content, seats } if seats[0].0 == "slides"),
+        );
+        // Nothing new comes to be shown.
+        board.set_fault(Fault::ContentDisplayGone, true);
+        hear(&|input| matches!(input, Input::Faulty { part: Part::ContentDisplay, .. }));
+        board.set_fault(Fault::ContentDisplayGone, false);
+        hear(&|input| matches!(input, Input::Healthy { part: Part::ContentDisplay }));
     }
 }

@@ -212,6 +212,8 @@ pub struct Devices {
     pub encoder: Option<Device>,
     /// The screen.
     pub display: Option<Device>,
+    /// The second screen, for what is shared.
+    pub content_display: Option<Device>,
 }
 
 /// One device.

@@ -102,6 +102,8 @@ pub enum Part {
     Speaker,
     /// The screen.
     Display,
+    /// The second screen, which has what is shared. While it is faulty the first shows that too.
+    ContentDisplay,
     /// The hardware mute switch. While it cannot be read the room is muted.
     MuteSwitch,
     /// The light that shows mute. When it fails the room is muted; people may unmute it on purpose.
@@ -116,12 +118,13 @@ pub enum Part {
 
 impl Part {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Camera,
         Self::Encoder,
         Self::Microphones,
         Self::Speaker,
         Self::Display,
+        Self::ContentDisplay,
         Self::MuteSwitch,
         Self::MuteLight,
         Self::StatusLight,

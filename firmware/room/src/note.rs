@@ -81,6 +81,11 @@ impl Note {
                 ("speaker_fault", "The speaker does not work", "Check its cable and that it is switched on.")
             }
             Part::Display => ("display_fault", "The screen does not work", "Check its cable and its input."),
+            Part::ContentDisplay => (
+                "content_display_fault",
+                "The second screen does not work",
+                "Check its cable and its input. The first shows everything meanwhile.",
+            ),
             Part::MuteSwitch => (
                 "mute_switch_fault",
                 "The mute switch cannot be read; the room is muted",

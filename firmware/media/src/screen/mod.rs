@@ -69,6 +69,14 @@ pub struct Meeting {
     pub empty: String,
 }
 
+impl Meeting {
+    /// What a screen for content alone shows: what is shared, else who speaks, each alone and as large as can be.
+    pub fn content(share: Option<Share>, speaker: Option<Seat>) -> Self {
+        let seats = if share.is_some() { Vec::new() } else { speaker.into_iter().collect() };
+        Self { seats, share, ..Self::default() }
+    }
+}
+
 /// What the screen shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scene {
