@@ -23,8 +23,8 @@ use serde::de::DeserializeOwned;
 use crate::{
     Board, BoardError, OpenOptions, Profile, Section, alsa, cec, error::Failure, evdev_buttons,
     evdev_mute_switch, factory_identity, gpio_buttons, gpio_level, gpio_light, gst_camera, gst_display,
-    gst_encoder, gst_microphones, gst_speaker, hid, identity, kms_display, led_class, rppal_buttons, rppal_light,
-    rppal_mute_switch, v4l2, virtual_board, visca, watchdog, wayland_display,
+    gst_encoder, gst_microphones, gst_speaker, hid, identity, kms_display, led_class, rppal_buttons,
+    rppal_light, rppal_mute_switch, v4l2, virtual_board, visca, watchdog, wayland_display,
 };
 
 type Table<T> = &'static [(&'static str, Driver<T>)];
