@@ -190,7 +190,10 @@ impl Terminal {
                 Command::Join { .. } => self.happened(Event::Joined),
                 Command::Leave => self.happened(Event::Left),
                 Command::ShowIndicator(role, signal) => {
-                    self.board.indicator(role).unwrap().show(signal).unwrap();
+                    // A board has the lights that it has.
+                    if let Some(mut light) = self.board.indicator(role) {
+                        light.show(signal).unwrap();
+                    }
                 }
                 _ => {}
             }
