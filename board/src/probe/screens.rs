@@ -46,17 +46,9 @@ fn size(mode: &str) -> Option<FrameSize> {
 }
 
 impl Screen {
-    /// The room's picture is no larger than this, and as wide as GStreamer wants it.
+    /// Size and mode are left to the driver, which asks the screen each time that one is plugged in.
     pub(super) fn keys(&self) -> Keys {
-        let FrameSize { width, height } = self.sizes.first().copied().unwrap_or(FrameSize::new(1280, 720));
-        let large = width > 1920 || height > 1080;
-        let (width, height) =
-            if large { (1920, 1080) } else { ((width & !3).max(64), (height & !1).max(40)) };
-        let size: toml::Table = [("width", width), ("height", height)]
-            .map(|(key, n)| (key.to_owned(), i64::from(n).into()))
-            .into_iter()
-            .collect();
-        Keys::of("gstreamer").with("element", "kmssink").with("size", size)
+        Keys::of("kms").with("connector", self.connector.as_str())
     }
 
     pub(super) fn row(&self) -> Row {
@@ -104,6 +96,6 @@ mod tests {
         );
         let best = best(&screens).unwrap();
         assert_eq!(best.sizes, [FrameSize::new(3840, 2160), FrameSize::new(1920, 1080)]);
-        assert!(best.keys().one_line().ends_with("size = { height = 1080, width = 1920 }"));
+        assert!(best.keys().one_line().contains("connector = \"HDMI-A-2\""), "{}", best.keys().one_line());
     }
 }
