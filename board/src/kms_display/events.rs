@@ -1,6 +1,9 @@
 //! What the kernel tells when a screen comes, goes, or changes (kernel uevents on netlink, `HOTPLUG=1`).
 
-use std::os::fd::OwnedFd;
+use std::{
+    os::fd::OwnedFd,
+    time::{Duration, Instant},
+};
 
 use rustix::net::{
     AddressFamily, RecvFlags, SocketFlags, SocketType, bind,
@@ -10,12 +13,14 @@ use rustix::net::{
 
 /// The group of the kernel's own messages, as against those of udev.
 const KERNEL: u32 = 1;
+/// Without the kernel's word a change is supposed that often: to ask a screen takes the card some 50 ms.
+const SUPPOSED: Duration = Duration::from_secs(5);
 
 /// Hears of changes at the sockets of graphics cards.
 pub(super) struct Events {
-    /// Nothing where netlink is forbidden: a screen that goes and one that comes are seen all the same, only one in the
-    /// other's place within half a second is not.
+    /// Nothing where netlink is forbidden; then something may always have changed.
     socket: Option<OwnedFd>,
+    supposed_at: Instant,
 }
 
 impl Events {
@@ -27,12 +32,18 @@ impl Events {
         if let Err(error) = &bound {
             log::debug!(error:%; "changes of screens are not heard of");
         }
-        Self { socket: bound.ok() }
+        Self { socket: bound.ok(), supposed_at: Instant::now() }
     }
 
     /// Something changed since the last call.
     pub(super) fn any(&mut self) -> bool {
-        let Some(socket) = &self.socket else { return false };
+        let Some(socket) = &self.socket else {
+            let is_time = self.supposed_at.elapsed() > SUPPOSED;
+            if is_time {
+                self.supposed_at = Instant::now();
+            }
+            return is_time;
+        };
         let (mut message, mut any) = ([0_u8; 4096], false);
         // Ends when no more waits, or when messages were lost, which may have been of us.
         loop {

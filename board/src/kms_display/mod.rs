@@ -26,6 +26,7 @@ use self::{
     choice::{WantedMode, WantedPlane, room_size},
     events::Events,
     lit::{Lit, Wanted},
+    sockets::Place,
 };
 use crate::{
     BoardError,
@@ -128,19 +129,6 @@ fn reserved(device: &Device<'_>, options: &Options) -> Result<Option<String>, Bo
     Ok(connector.filter(|_| options.connector.is_none()))
 }
 
-/// Where the screen is to be.
-struct Place {
-    card: Option<String>,
-    connector: Option<String>,
-    reserved: Option<String>,
-}
-
-impl Place {
-    fn choose<'a>(&self, sockets: &'a [sockets::SocketState]) -> Option<&'a sockets::SocketState> {
-        sockets::choose(sockets, self.card.as_deref(), self.connector.as_deref(), self.reserved.as_deref())
-    }
-}
-
 struct KmsSocket {
     place: Place,
     wanted: Wanted,
@@ -151,11 +139,18 @@ struct KmsSocket {
 
 impl Socket for KmsSocket {
     fn connect(&mut self) -> Result<Outlet, Lack> {
-        let sockets = sockets::list(Path::new(sockets::ROOT));
+        let root = Path::new(sockets::ROOT);
+        if self.events.any() {
+            // Some drivers tell that something changed, and find out what when they are asked.
+            for socket in self.place.fitting(&sockets::list(root)) {
+                if let Ok(card) = Card::open(&socket.card) {
+                    lit::preferred(&card, &socket.connector);
+                }
+            }
+        }
+        let sockets = sockets::list(root);
         let socket = self.place.choose(&sockets).ok_or(Lack::Gone)?;
         let card = Card::open(&socket.card)?;
-        // What happened so far is known below.
-        self.events.any();
         let lit = Lit::up(&card, &socket.connector, self.wanted)?;
         let sink = elements::make("kmssink").map_err(|e| Lack::Failed(e.to_string()))?;
         sink.set_property("fd", card.as_fd().as_raw_fd());

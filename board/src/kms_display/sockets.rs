@@ -41,21 +41,31 @@ pub(super) fn is_connected(root: &Path, card: &str, connector: &str) -> bool {
     presence(&root.join(format!("{card}-{connector}"))) == Some(Presence::Connected)
 }
 
-/// The socket to use: the one named `connector`, else the first with a screen, else the first of which nobody knows. Only
-/// of `card` when that is given, and never `reserved`, which is another display's.
-pub(super) fn choose<'a>(
-    sockets: &'a [SocketState],
-    card: Option<&str>,
-    connector: Option<&str>,
-    reserved: Option<&str>,
-) -> Option<&'a SocketState> {
-    let fits = |socket: &&SocketState| {
-        card.is_none_or(|card| socket.card == card)
-            && connector.is_none_or(|connector| socket.connector == connector)
-            && reserved.is_none_or(|reserved| socket.connector != reserved)
-            && socket.presence != Presence::Absent
-    };
-    sockets.iter().filter(fits).min_by_key(|socket| socket.presence)
+/// Where a screen is to be.
+pub(super) struct Place {
+    /// Only of this card.
+    pub(super) card: Option<String>,
+    /// Only there.
+    pub(super) connector: Option<String>,
+    /// Not there, as it is another display's.
+    pub(super) reserved: Option<String>,
+}
+
+impl Place {
+    /// All sockets where it may be.
+    pub(super) fn fitting<'a>(&'a self, sockets: &'a [SocketState]) -> impl Iterator<Item = &'a SocketState> {
+        sockets.iter().filter(|socket| {
+            self.card.as_ref().is_none_or(|card| socket.card == *card)
+                && self.connector.as_ref().is_none_or(|connector| socket.connector == *connector)
+                && self.reserved.as_ref() != Some(&socket.connector)
+        })
+    }
+
+    /// The first of them with a screen, else the first of which nobody knows.
+    pub(super) fn choose<'a>(&'a self, sockets: &'a [SocketState]) -> Option<&'a SocketState> {
+        let fitting = self.fitting(sockets).filter(|socket| socket.presence != Presence::Absent);
+        fitting.min_by_key(|socket| socket.presence)
+    }
 }
 
 /// `card0-HDMI-A-1` as a socket; nothing for the cards themselves, render nodes, and what writes pictures to memory.
@@ -113,15 +123,23 @@ mod tests {
         ]);
         let sockets = list(root.path());
         assert_eq!(sockets.len(), 3);
-        let chosen = choose(&sockets, None, None, None).unwrap();
+        let place = |card: Option<&str>, connector: Option<&str>, reserved: Option<&str>| Place {
+            card: card.map(str::to_owned),
+            connector: connector.map(str::to_owned),
+            reserved: reserved.map(str::to_owned),
+        };
+        let anywhere = place(None, None, None);
+        let chosen = anywhere.choose(&sockets).unwrap();
         assert_eq!((chosen.card.as_str(), chosen.connector.as_str()), ("card1", "HDMI-A-2"));
         assert_eq!(chosen.preferred, Some(FrameSize::new(1920, 1080)));
         assert!(
             is_connected(root.path(), "card1", "HDMI-A-2") && !is_connected(root.path(), "card1", "DP-1")
         );
         // Nobody asked DP-1 yet; it is worth a try.
-        assert_eq!(choose(&sockets, None, None, Some("HDMI-A-2")).unwrap().connector, "DP-1");
-        assert_eq!(choose(&sockets, Some("card0"), None, None), None);
-        assert_eq!(choose(&sockets, None, Some("HDMI-A-1"), None), None, "nothing is plugged in there");
+        assert_eq!(place(None, None, Some("HDMI-A-2")).choose(&sockets).unwrap().connector, "DP-1");
+        assert_eq!(place(Some("card0"), None, None).choose(&sockets), None);
+        let empty = place(None, Some("HDMI-A-1"), None);
+        assert_eq!(empty.choose(&sockets), None, "nothing is plugged in there");
+        assert_eq!(empty.fitting(&sockets).count(), 1);
     }
 }

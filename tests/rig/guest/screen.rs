@@ -157,6 +157,10 @@ fn the_first_screen_has_the_people_and_the_second_the_content() {
     people.check().unwrap();
     people.show(quarters(VGA, [GREEN; 4])).unwrap();
     first.shows("picture beside a screen that went", |p| has_quarters(p, VGA, 0.0, [GREEN; 4])).unwrap();
+    second.plug(SVGA).unwrap();
+    second.shows("content again", |p| has_quarters(p, SVGA, 0.0, [WHITE, BLUE, GREEN, RED])).unwrap();
+    until_ok(&mut content);
+    first.shows("picture beside it", |p| has_quarters(p, VGA, 0.0, [GREEN; 4])).unwrap();
 }
 
 #[test]

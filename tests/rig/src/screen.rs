@@ -7,6 +7,7 @@ use std::{
     io::{ErrorKind, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::PathBuf,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail, ensure};
@@ -16,6 +17,8 @@ use crate::until;
 
 /// `O_NONBLOCK` of Linux: QEMU that says nothing is an error after a while, not a test that hangs.
 const NONBLOCKING: i32 = 0o4000;
+/// QEMU is away for a second between two sessions.
+const MISSED: Duration = Duration::from_secs(4);
 const VERSION: &[u8; 12] = b"RFB 003.008\n";
 /// RFC 6143 §7.7.1.
 const RAW: i32 = 0;
@@ -58,10 +61,8 @@ impl VirtualScreen {
     pub fn at(head: u32) -> anyhow::Result<Self> {
         let path = port(&format!("screen-{head}"))?;
         let port = OpenOptions::new().read(true).write(true).custom_flags(NONBLOCKING).open(path)?;
-        // Whatever an earlier program left undone ends with this, as it is a message in no state; QEMU then comes anew.
         let mut screen = Self { port, picture: Picture { size: FrameSize::new(0, 0), bytes: Vec::new() } };
-        screen.send(&[0xff; 16])?;
-        screen.wait_for_the_greeting()?;
+        screen.begin_anew()?;
         screen.shake_hands()?;
         Ok(screen)
     }
@@ -127,11 +128,18 @@ impl VirtualScreen {
         })?
     }
 
-    fn wait_for_the_greeting(&mut self) -> anyhow::Result<()> {
+    /// Ends what an earlier program left undone, by a message that none is; QEMU then comes anew.
+    fn begin_anew(&mut self) -> anyhow::Result<()> {
         let mut seen = Vec::new();
         // A greeting from before the nonsense may still be there; the answer to it is lost with its session.
         let mut gone = false;
+        let mut said: Option<Instant> = None;
         until("greeting of the screen", || {
+            // Who looks too seldom misses that QEMU was gone, and makes it go once more.
+            if said.is_none_or(|said| said.elapsed() > MISSED) && !gone {
+                // A port that is full, or that QEMU is not at, takes it at the next turn.
+                said = self.port.write(&[0xff; 16]).ok().map(|_| Instant::now());
+            }
             let mut some = [0; 4096];
             match self.port.read(&mut some) {
                 Ok(0) => {
