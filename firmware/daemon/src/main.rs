@@ -25,7 +25,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use rostrum_board::{CombinedControls, OpenOptions, Profile};
+use rostrum_board::{Board, CombinedControls, OpenOptions, Profile};
 use rostrum_hal::Timestamp;
 use rostrum_panel::{CameraState, Device, Devices, PanelConfig, PanelHandles, State, Watchers};
 use rostrum_room::{Room, RoomConfig};
@@ -40,7 +40,7 @@ use crate::{
     lights::Lights,
     memory::Memory,
     people::People,
-    pulse::Pulses,
+    pulse::{Pulse, Pulses},
     screen::ScreenWiring,
     screen_switch::ScreenSwitch,
     stay::{Inlets, Outlet},
@@ -104,15 +104,10 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
-    let (inputs, happened) = mpsc::unbounded_channel();
-    let counters = Arc::new(Counters::default());
     let memory = Memory::open(&config.data_dir)
         .with_context(|| format!("data_dir {} cannot be used", config.data_dir.display()))?;
-    let kept = memory.kept().clone();
-
-    // The board.
     let profile = Profile::named_or_path(&config.board.profile)?;
-    let board = rostrum_board::open(
+    let mut board = rostrum_board::open(
         &profile,
         OpenOptions {
             clip: config.board.clip.clone(),
@@ -126,18 +121,28 @@ async fn run(config: Config) -> anyhow::Result<()> {
     // What must not hang; from here on the watchdog wants to be fed.
     let pulses = Pulses::default();
     let control_pulse = pulses.watch("control", Timestamp::now() + STARTING);
-    let feeder = board.watchdog.map(|watchdog| senses::feed(watchdog, pulses.clone()));
+    let feeder = board.watchdog.take().map(|watchdog| senses::feed(watchdog, pulses.clone()));
+    let result = work(config, board, memory, pulses, control_pulse).await;
+    // A program that ends, for a wrong address of the panel as well, is no reason for one reset after the other.
+    if let Some(feeder) = feeder {
+        feeder.disarm().await;
+    }
+    result
+}
 
-    let udid = match board.identity.udid() {
-        Ok(udid) => udid,
-        Err(error) => {
-            // A board without a name is no reason for one reset after the other.
-            if let Some(feeder) = feeder {
-                feeder.disarm().await;
-            }
-            return Err(error.into());
-        }
-    };
+async fn work(
+    config: Config,
+    board: Board,
+    memory: Memory,
+    pulses: Pulses,
+    control_pulse: Pulse,
+) -> anyhow::Result<()> {
+    let (inputs, happened) = mpsc::unbounded_channel();
+    let counters = Arc::new(Counters::default());
+    let kept = memory.kept().clone();
+
+    // The board.
+    let udid = board.identity.udid()?;
     let device = |name: String| Device { name, ok: true };
     let devices = Devices {
         camera: board.camera.as_ref().map(|camera| device(camera.name())),
@@ -277,9 +282,6 @@ async fn run(config: Config) -> anyhow::Result<()> {
     control.run(happened).await;
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);
     panel.stop().await;
-    if let Some(feeder) = feeder {
-        feeder.disarm().await;
-    }
     Ok(())
 }
 
