@@ -62,6 +62,10 @@ impl Health {
         }
     }
 
+    pub(crate) fn is_faulty(&self) -> bool {
+        self.told.is_some()
+    }
+
     pub(crate) fn healthy(&mut self) {
         if self.told.take().is_some() {
             log::info!(part:? = self.part; "a part of the terminal works again");

@@ -23,11 +23,14 @@ impl Lights {
     pub(crate) fn show(&mut self, role: IndicatorRole, signal: Signal) -> Result<(), (Part, String)> {
         let mut result = Ok(());
         for light in self.0.iter_mut().filter(|light| light.role == role) {
-            if let Err(error) = light.indicator.show(signal) {
-                light.owed = Some(signal);
-                result = Err((part_of(role), error.to_string()));
-            } else {
-                light.owed = None;
+            match light.indicator.show(signal) {
+                Ok(()) if light.owed.is_none() => {}
+                // Only `try_again` tells that it works.
+                Ok(()) => light.owed = Some(signal),
+                Err(error) => {
+                    light.owed = Some(signal);
+                    result = Err((part_of(role), error.to_string()));
+                }
             }
         }
         result
@@ -102,5 +105,18 @@ mod tests {
         assert_eq!(lights.try_again(), [Part::MuteLight]);
         assert_eq!((*lamp.shown.lock(), *other.shown.lock()), (Some(Signal::RED), Some(Signal::GREEN)));
         assert_eq!(lights.try_again(), [], "it is told once");
+    }
+
+    #[test]
+    fn a_light_that_works_again_before_it_is_tried_is_told_to_be_healthy() {
+        let lamp = Lamp::default();
+        let mut lights = Lights::new(vec![(IndicatorRole::Mute, Box::new(lamp.clone()) as _)]);
+        lamp.unplugged.store(true, SeqCst);
+        assert!(lights.show(IndicatorRole::Mute, Signal::RED).is_err());
+        lamp.unplugged.store(false, SeqCst);
+        // The room answers a fault with a signal.
+        assert_eq!(lights.show(IndicatorRole::Mute, Signal::OFF), Ok(()));
+        assert_eq!(lights.try_again(), [Part::MuteLight]);
+        assert_eq!(*lamp.shown.lock(), Some(Signal::OFF));
     }
 }

@@ -19,6 +19,9 @@ use crate::{
 
 /// Time between two looks whether the display is there, while nothing is drawn.
 const LOOK: Duration = Duration::from_secs(1);
+/// Time between two turns while something moves or somebody looks, and while nothing does.
+const MOVING: Duration = Duration::from_millis(33);
+const RESTING: Duration = Duration::from_millis(200);
 /// Time between two pictures for the panel.
 const PANEL_INTERVAL: Duration = Duration::from_millis(100);
 /// After this time the panel gets even a picture that it has: browsers show the one before the last.
@@ -84,7 +87,10 @@ impl Painter {
     fn run(mut self, orders: &mpsc::Receiver<Told>) {
         loop {
             // The time limit is for what moves without a picture coming in, and for a panel that just began to look.
-            match orders.recv_timeout(Duration::from_millis(33)) {
+            let looks = self.panel.as_ref().is_some_and(|panel| panel.watchers.count() > 0);
+            let moves = self.screen.due(Timestamp::now() + LOOK);
+            let wait = if looks || moves { MOVING } else { RESTING };
+            match orders.recv_timeout(wait) {
                 Ok(order) => {
                     self.obey(order);
                     for order in orders.try_iter() {
@@ -153,7 +159,12 @@ impl Painter {
     fn look(&mut self) {
         self.looked_at = Instant::now();
         if let Some(display) = &mut self.display {
-            match display.check() {
+            // One that failed proves itself with a picture, as not every screen can say how it is.
+            let state = match &self.last {
+                Some(last) if self.health.is_faulty() => display.show(last.clone()),
+                _ => display.check(),
+            };
+            match state {
                 Ok(()) => self.health.healthy(),
                 Err(error) => self.health.faulty(error),
             }

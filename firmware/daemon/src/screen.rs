@@ -71,7 +71,9 @@ impl ScreenView {
     /// What the second shows: what is shared, else who speaks, else only the room's name.
     fn content_scene(&self) -> Scene {
         let (share, speaker) = (self.seats.1.clone(), self.spotlight.clone());
-        if self.phase == Phase::InChannel && (share.is_some() || speaker.is_some()) {
+        // One that is unplugged asks for no picture.
+        let meets = self.two_screens && self.phase == Phase::InChannel;
+        if meets && (share.is_some() || speaker.is_some()) {
             Scene::Meeting(Meeting::content(share, speaker))
         } else {
             Scene::Idle(Idle { title: self.channel.clone(), hint: String::new() })
@@ -225,6 +227,7 @@ mod tests {
     fn with_one_screen_that_works_it_shows_everything() {
         let people = meeting(view(Some("slides"), false).scene());
         assert!(people.share.is_some() && people.seats.len() == 2);
+        assert!(matches!(view(Some("slides"), false).content_scene(), Scene::Idle(_)));
     }
 
     #[test]
