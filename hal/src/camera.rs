@@ -136,6 +136,14 @@ pub trait CameraControls: Send + Sync {
     /// [`CameraError::Gone`].
     fn list(&self) -> Result<Vec<ControlState>, CameraError>;
 
+    /// One control, or nothing when the camera has none such.
+    ///
+    /// # Errors
+    /// As [`CameraControls::list`].
+    fn get(&self, control: CameraControl) -> Result<Option<ControlState>, CameraError> {
+        Ok(self.list()?.into_iter().find(|state| state.control == control))
+    }
+
     /// Sets a control; a value outside the range or between steps becomes the nearest allowed one, which
     /// is returned. A focus or exposure set by hand ends its automatic.
     ///

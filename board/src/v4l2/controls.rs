@@ -181,20 +181,26 @@ pub(super) struct V4l2Controls {
 
 impl V4l2Controls {
     fn described(&self, node: &Node) -> Result<Vec<Described>, CameraError> {
-        let mut all = Vec::new();
-        for (control, id, meaning) in CONTROLS {
-            let Ok(number) = CtrlId::new(id) else { continue };
-            match ioctl::queryctrl::<v4l2_queryctrl>(node, number, QueryCtrlFlags::empty()).or_fault() {
-                Ok(query) if query.flags & bindings::V4L2_CTRL_FLAG_DISABLED == 0 => {
-                    let scale = Scale::of(meaning, &query, self.present.zoom_max);
-                    all.push(Described { control, id, scale, query });
-                }
-                // It has no such control.
-                Ok(_) | Err(Fault::Other(Errno::INVAL | Errno::NOTTY)) => {}
-                Err(fault) => return Err(self.present.error(fault)),
+        let all = CONTROLS.into_iter().map(|row| self.describe(node, row));
+        Ok(all.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    }
+
+    /// A row of the table, where the camera has it.
+    fn describe(
+        &self,
+        node: &Node,
+        (control, id, meaning): (CameraControl, u32, Meaning),
+    ) -> Result<Option<Described>, CameraError> {
+        let Ok(number) = CtrlId::new(id) else { return Ok(None) };
+        match ioctl::queryctrl::<v4l2_queryctrl>(node, number, QueryCtrlFlags::empty()).or_fault() {
+            Ok(query) if query.flags & bindings::V4L2_CTRL_FLAG_DISABLED == 0 => {
+                let scale = Scale::of(meaning, &query, self.present.zoom_max);
+                Ok(Some(Described { control, id, scale, query }))
             }
+            // It has no such control.
+            Ok(_) | Err(Fault::Other(Errno::INVAL | Errno::NOTTY)) => Ok(None),
+            Err(fault) => Err(self.present.error(fault)),
         }
-        Ok(all)
     }
 
     fn state(&self, node: &Node, described: &Described) -> Result<Option<ControlState>, CameraError> {
@@ -282,6 +288,16 @@ impl CameraControls for V4l2Controls {
         let described = self.described(&node)?;
         let states = described.iter().map(|described| self.state(&node, described));
         Ok(states.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    }
+
+    fn get(&self, control: CameraControl) -> Result<Option<ControlState>, CameraError> {
+        let node = self.present.node()?;
+        for row in CONTROLS.into_iter().filter(|(of, ..)| *of == control) {
+            if let Some(described) = self.describe(&node, row)? {
+                return self.state(&node, &described);
+            }
+        }
+        Ok(None)
     }
 
     fn set(&self, control: CameraControl, value: i64) -> Result<i64, CameraError> {

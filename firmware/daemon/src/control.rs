@@ -246,6 +246,12 @@ impl Control {
             Event::MutedByService { kind: TrackKind::Audio, muted } => {
                 self.happened(RoomEvent::FarEndMuted { muted });
             }
+            // The cover is closed for the far end as well.
+            Event::MutedByService { kind: TrackKind::Video, muted: false }
+                if self.room.status().camera_covered =>
+            {
+                self.obey(Command::HidePicture { hidden: true });
+            }
             Event::Lost { reason, retry_in } => {
                 log::warn!(reason, retry_ms = retry_in.as_millis() as u64; "the channel is lost");
                 self.people.clear();

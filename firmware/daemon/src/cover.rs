@@ -29,6 +29,10 @@ pub(crate) fn watch(controls: Box<dyn CameraControls>, inputs: &Inputs) -> std::
                 Ok(Some(_)) => {}
                 Ok(None) => {
                     log::debug!("the camera does not tell whether it is covered");
+                    // It took the place of one that did.
+                    if told == Some(true) {
+                        let _ = inputs.send(Input::CameraCover { covered: false });
+                    }
                     return;
                 }
                 // No picture comes out of a camera that is gone; it may be covered when it is back.
@@ -42,12 +46,13 @@ pub(crate) fn watch(controls: Box<dyn CameraControls>, inputs: &Inputs) -> std::
 
 /// `None` for a camera that does not tell.
 fn is_covered(controls: &dyn CameraControls) -> Result<Option<bool>, CameraError> {
-    let all = controls.list()?;
-    Ok(all.iter().find(|state| state.control == CameraControl::Privacy).map(|state| state.value != 0))
+    Ok(controls.get(CameraControl::Privacy)?.map(|state| state.value != 0))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use rostrum_hal::sim::{VirtualBoard, VirtualBoardOptions};
     use tokio::sync::mpsc;
 
@@ -58,7 +63,16 @@ mod tests {
         let board = VirtualBoard::new(VirtualBoardOptions::default());
         let (inputs, mut happened) = mpsc::unbounded_channel();
         assert!(watch(Box::new(board.camera_controls()), &inputs).is_ok());
-        let mut next = || happened.blocking_recv();
+        let mut next = || {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while Instant::now() < deadline {
+                if let Ok(input) = happened.try_recv() {
+                    return Some(input);
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            None
+        };
         assert!(matches!(next(), Some(Input::CameraCover { covered: false })));
         for covered in [true, false] {
             let set = board.camera_controls().set(CameraControl::Privacy, covered.into());
