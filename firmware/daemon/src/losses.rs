@@ -1,6 +1,9 @@
 //! What a device lost: counted always, logged seldom.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use rostrum_hal::Timestamp;
 
@@ -32,20 +35,31 @@ impl Losses {
 pub(crate) struct Gaps {
     frame_rate_hz: f64,
     last: Option<(u64, Timestamp)>,
+    /// Times between the newest frames: a camera in the dark may be slower than it promised, and loses nothing.
+    pace: VecDeque<Duration>,
 }
+
+/// Frames by which a camera's pace is known.
+const PACE: usize = 30;
 
 impl Gaps {
     /// A stream of so many frames a second.
     pub(crate) fn at(frame_rate_hz: f64) -> Self {
-        Self { frame_rate_hz, last: None }
+        Self { frame_rate_hz, last: None, pace: VecDeque::with_capacity(PACE) }
     }
 
     /// Frames that are missing before this one.
     pub(crate) fn before(&mut self, sequence: u64, capture_time: Timestamp) -> u64 {
         let Some((last, time)) = self.last.replace((sequence, capture_time)) else { return 0 };
         let counted = sequence.saturating_sub(last + 1);
+        let gap = capture_time.saturating_since(time);
+        let shortest = self.pace.iter().min().copied().unwrap_or_default().as_secs_f64();
         // A cast of a float saturates.
-        let periods = (capture_time.saturating_since(time).as_secs_f64() * self.frame_rate_hz).round() as u64;
+        let periods = (gap.as_secs_f64() / shortest.max(1.0 / self.frame_rate_hz)).round() as u64;
+        if self.pace.len() == PACE {
+            self.pace.pop_front();
+        }
+        self.pace.push_back(gap);
         counted.max(periods.saturating_sub(1))
     }
 }
@@ -81,5 +95,18 @@ mod tests {
         // A driver that counts what arrived.
         assert_eq!(gaps.before(13, at(1800)), 2);
         assert_eq!(gaps.before(0, at(1900)), 0);
+    }
+
+    #[test]
+    fn a_camera_that_is_slow_loses_nothing_and_one_that_loses_every_third_frame_does() {
+        let mut slow = Gaps::at(30.0);
+        // 15 a second in the dark: the first gap is not known to be its pace.
+        let lost: u64 = (0..100).map(|number| slow.before(number, at(number * 1000 / 15))).sum();
+        assert!(lost <= 1, "{lost}");
+        let mut bad = Gaps::at(10.0);
+        let came = (0..90_u64).filter(|number| number % 3 != 0);
+        let lost: u64 =
+            came.enumerate().map(|(count, number)| bad.before(count as u64, at(number * 100))).sum();
+        assert_eq!(lost, 29);
     }
 }
