@@ -57,6 +57,10 @@ impl Buttons for EvdevButtons {
         self.keys.keys().copied().collect()
     }
 
+    fn is_there(&self) -> bool {
+        self.input.is_some()
+    }
+
     /// When the device is gone, says so once and then waits until it is back.
     async fn next(&mut self) -> Result<ButtonEvent, ButtonError> {
         loop {

@@ -34,10 +34,9 @@ pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn Buttons>, BoardError> 
     }
     let debounce = Duration::from_millis(debounce_ms.into());
     let mut buttons = GpioButtons { chip, lines, debounce, open: None, gone: None, held: Held::default() };
-    buttons.open = device.now_or_later(buttons.request())?;
-    if buttons.open.is_none() {
-        buttons.gone = Some(format!("the GPIO chip {} is not there", buttons.chip));
-    }
+    let requested = buttons.request();
+    buttons.gone = requested.as_ref().err().map(ToString::to_string);
+    buttons.open = device.now_or_later(requested)?;
     Ok(Box::new(buttons))
 }
 
@@ -85,6 +84,10 @@ impl GpioButtons {
 impl Buttons for GpioButtons {
     fn present(&self) -> Vec<ButtonRole> {
         self.lines.keys().copied().collect()
+    }
+
+    fn is_there(&self) -> bool {
+        self.open.is_some()
     }
 
     /// When the chip is gone, says so once and then waits until it is back.

@@ -196,19 +196,22 @@ fn find_chip(wanted: &str, chips: &[FoundChip]) -> Result<PathBuf, Failure> {
     }
 }
 
+/// A line that a chip lacks does not come later either.
 fn find_line(chip: &str, opened: &Chip, wanted: &LineOptions) -> Result<Offset, Failure> {
     let lines: Vec<_> = opened.line_info_iter().into_iter().flatten().flatten().collect();
     let name = format!("the line {} of the GPIO chip {chip}", wanted.line);
     match &wanted.line {
         LineName::Number(number) if lines.iter().any(|line| line.offset == *number) => Ok(*number),
-        LineName::Number(_) => Err(Failure::Absent { name, hint: format!("it has {} lines", lines.len()) }),
+        LineName::Number(_) => {
+            Err(Failure::Unusable { name, message: format!("it has {} lines", lines.len()) })
+        }
         LineName::Name(text) => match lines.iter().find(|line| line.name == *text) {
             Some(line) => Ok(line.offset),
             None => {
                 let names: Vec<_> =
                     lines.iter().map(|line| line.name.as_str()).filter(|name| !name.is_empty()).collect();
                 let names = if names.is_empty() { "none".into() } else { names.join(", ") };
-                Err(Failure::Absent { name, hint: format!("its lines with names: {names}") })
+                Err(Failure::Unusable { name, message: format!("its lines with names: {names}") })
             }
         },
     }

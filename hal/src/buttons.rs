@@ -30,6 +30,11 @@ pub trait Buttons: Send {
     /// The buttons that are there.
     fn present(&self) -> Vec<ButtonRole>;
 
+    /// Whether they can be pressed, as far as is known: those that were unplugged are looked for by [`Buttons::next`].
+    fn is_there(&self) -> bool {
+        true
+    }
+
     /// Waits for the next change. Cancel-safe.
     ///
     /// # Errors

@@ -19,8 +19,12 @@ pub(crate) struct Options {
 
 pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn Buttons>, BoardError> {
     let Options { device: name } = device.options()?;
-    let headset = Headset::of(&name).map_err(|failure| device.failed(failure))?;
-    let (present, _) = headset.has();
+    let headset = Headset::of(&name, device)?;
+    let mut present = headset.has().0;
+    if !headset.is_there() {
+        // What it has is known when it comes.
+        present = vec![ButtonRole::Join, ButtonRole::Mute];
+    }
     Ok(Box::new(TelephonyButtons { present, heard: headset.listen(), headset }))
 }
 
@@ -34,6 +38,10 @@ struct TelephonyButtons {
 impl Buttons for TelephonyButtons {
     fn present(&self) -> Vec<ButtonRole> {
         self.present.clone()
+    }
+
+    fn is_there(&self) -> bool {
+        self.headset.is_there()
     }
 
     /// When the device is gone, says so once and then waits until it is back.

@@ -19,7 +19,7 @@ use super::{
     find::{self, Found, ROOTS},
     telephony::{Lamp, Telephony},
 };
-use crate::error::Failure;
+use crate::{BoardError, drivers::Device, error::Failure};
 
 /// Time between two looks for a device that is gone, and for one that nobody uses any more.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -55,26 +55,37 @@ struct State {
 }
 
 struct Open {
+    found: Found,
     file: Arc<File>,
     telephony: Telephony,
 }
 
 impl Headset {
-    /// The device of that name, opened now unless something of ours uses it.
-    pub(super) fn of(wanted: &str) -> Result<Arc<Self>, Failure> {
+    /// The device of that name, opened now unless something of ours uses it, by this name or another of its own.
+    pub(super) fn of(wanted: &str, device: &Device<'_>) -> Result<Arc<Self>, BoardError> {
         let mut in_use = IN_USE.lock();
         in_use.retain(|headset| headset.strong_count() > 0);
-        if let Some(headset) = in_use.iter().filter_map(Weak::upgrade).find(|h| h.wanted == wanted) {
+        if let Some(headset) = in_use.iter().filter_map(Weak::upgrade).find(|h| h.is(wanted)) {
             return Ok(headset);
         }
-        let open = Some(open(wanted)?);
+        let open = device.now_or_later(open(wanted))?;
         let headset =
             Arc::new(Self { wanted: wanted.into(), state: Mutex::new(State { open, ..State::default() }) });
         in_use.push(Arc::downgrade(&headset));
         let watched = Arc::downgrade(&headset);
         let thread = std::thread::Builder::new().name("hid".into()).spawn(move || watch(&watched));
-        thread.map_err(|e| unusable(wanted, format!("its thread does not start: {e}")))?;
+        thread.map_err(|e| device.failed(unusable(wanted, format!("its thread does not start: {e}"))))?;
         Ok(headset)
+    }
+
+    fn is(&self, wanted: &str) -> bool {
+        let is_found = |open: &Open| open.found.is(wanted);
+        self.wanted.eq_ignore_ascii_case(wanted) || self.state.lock().open.as_ref().is_some_and(is_found)
+    }
+
+    /// It is plugged in.
+    pub(super) fn is_there(&self) -> bool {
+        self.state.lock().open.is_some()
     }
 
     pub(super) fn wanted(&self) -> &str {
@@ -90,7 +101,12 @@ impl Headset {
     /// What its buttons do from now on.
     pub(super) fn listen(&self) -> mpsc::Receiver<Heard> {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        self.state.lock().listener = Some(sender);
+        let mut state = self.state.lock();
+        state.listener = Some(sender);
+        if state.open.is_none() {
+            let message = format!("the speakerphone {} is not there", self.wanted);
+            tell(&mut state.listener, Heard::Gone(message));
+        }
         receiver
     }
 
@@ -133,11 +149,10 @@ impl Headset {
     fn find_again(&self) {
         let Ok(mut open) = open(&self.wanted) else { return };
         let mut state = self.state.lock();
-        let switched = state.lit.iter().try_for_each(|(lamp, on)| open.switch(*lamp, *on));
-        match switched {
-            Ok(()) => state.open = Some(open),
-            Err(error) => log::debug!(device = self.wanted.as_str(), error:%; "its lights do not work yet"),
+        if let Err(error) = state.lit.iter().try_for_each(|(lamp, on)| open.switch(*lamp, *on)) {
+            log::warn!(device = self.wanted.as_str(), error:%; "a speakerphone is back without its lights");
         }
+        state.open = Some(open);
     }
 }
 
@@ -221,7 +236,7 @@ fn open(wanted: &str) -> Result<Open, Failure> {
         };
         unusable(wanted, format!("{}: {error}{hint}", found.node.display()))
     })?;
-    Ok(Open { file: Arc::new(file), telephony })
+    Ok(Open { found: found.clone(), file: Arc::new(file), telephony })
 }
 
 fn unusable(wanted: &str, message: String) -> Failure {

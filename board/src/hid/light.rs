@@ -20,9 +20,9 @@ pub(crate) struct Options {
 
 pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn Indicator>, BoardError> {
     let Options { device: name, light: lamp } = device.options()?;
-    let headset = Headset::of(&name).map_err(|failure| device.failed(failure))?;
+    let headset = Headset::of(&name, device)?;
     let (_, present) = headset.has();
-    if !present.contains(&lamp) {
+    if headset.is_there() && !present.contains(&lamp) {
         let names: Vec<_> = present.into_iter().map(Lamp::name).collect();
         return Err(device.failed(Failure::Absent {
             name: format!("the light {} of the speakerphone {name}", lamp.name()),

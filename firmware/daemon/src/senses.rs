@@ -46,7 +46,17 @@ pub(crate) fn watch_buttons(mut buttons: Box<dyn Buttons>, inputs: &Inputs) {
     let mut health = Health::of(Part::Buttons, &inputs);
     tokio::spawn(async move {
         loop {
-            match buttons.next().await {
+            let next = tokio::select! {
+                next = buttons.next() => next,
+                // Nobody presses a button to say that it is back.
+                () = tokio::time::sleep(RETRY), if health.is_faulty() => {
+                    if buttons.is_there() {
+                        health.healthy();
+                    }
+                    continue;
+                }
+            };
+            match next {
                 Ok(event) => {
                     health.healthy();
                     if event.pressed && inputs.send(Input::Button(event.button)).is_err() {
