@@ -30,7 +30,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<String> {
     if let Some(path) = &options.write {
         write(path, &machine.profile(), options.force)?;
         if !options.json {
-            text += &format!("\nThe profile is in {}; try it with `rostrumd selftest`.\n", path.display());
+            let path = path.display();
+            text +=
+                &format!("\nThe profile is in {path}; try it with `rostrumd selftest --profile {path}`.\n");
         }
     }
     Ok(text.trim_end().to_owned())

@@ -45,7 +45,10 @@ pub(crate) fn run(options: &Options, config: &Path) -> anyhow::Result<()> {
 
 async fn test(options: &Options, config: &Path) -> anyhow::Result<Report> {
     let (profile, open, picture, service) = match &options.profile {
-        Some(profile) => (profile.clone(), OpenOptions::default(), Picture::default(), None),
+        Some(profile) => {
+            let open = OpenOptions { later: true, ..OpenOptions::default() };
+            (profile.clone(), open, Picture::default(), None)
+        }
         None => {
             let config: Config = load(config)?;
             let open = OpenOptions {

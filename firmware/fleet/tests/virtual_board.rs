@@ -3,7 +3,7 @@
 
 use std::{
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use rostrum_board::{Board, OpenOptions, Profile};
@@ -186,21 +186,15 @@ fn a_person_presses_moves_and_sees() {
     let hand = handle.clone();
     let report = test(parts(board), Some(person), &mut move |progress| {
         let Progress::Please(what) = progress else { return };
-        let hand = hand.clone();
-        let what = what.to_owned();
-        // After the test waits for it.
-        std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(100));
-            match what.as_str() {
-                "Move the mute switch." => hand.set_mute_switch(true),
-                "Move it back." => hand.set_mute_switch(false),
-                "Press the button join." => drop(hand.push(ButtonRole::Join)),
-                "Press the button mute." => drop(hand.push(ButtonRole::Mute)),
-                "Press the button louder." => drop(hand.push(ButtonRole::VolumeUp)),
-                "Press the button quieter." => drop(hand.push(ButtonRole::VolumeDown)),
-                other => panic!("{other}"),
-            }
-        });
+        match what {
+            "Move the mute switch." => hand.set_mute_switch(true),
+            "Move it back." => hand.set_mute_switch(false),
+            "Press the button join." => drop(hand.push(ButtonRole::Join)),
+            "Press the button mute." => drop(hand.push(ButtonRole::Mute)),
+            "Press the button louder." => drop(hand.push(ButtonRole::VolumeUp)),
+            "Press the button quieter." => drop(hand.push(ButtonRole::VolumeDown)),
+            other => panic!("{other}"),
+        }
     });
     assert_eq!(problem(&report, "light mute"), "it is not green");
     let failed = report.checks.iter().filter(|check| matches!(check.outcome, Outcome::Failed { .. })).count();

@@ -111,6 +111,7 @@ pub async fn run(
     front::lights(&mut test, std::mem::take(&mut parts.indicators)).await;
     front::buttons(&mut test, parts.buttons.take()).await;
     if let Some(fed) = fed {
+        test.please("The watchdog cannot be stopped: start rostrumd now, or it resets this board.");
         fed.abort();
     }
     test.report
