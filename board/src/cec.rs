@@ -13,7 +13,7 @@ use std::{
 use rostrum_hal::screen_power::{ScreenPower, ScreenPowerError, ScreenState};
 use serde::Deserialize;
 
-use crate::{BoardError, drivers::Device};
+use crate::{BoardError, drivers::Device, error::Failure};
 
 /// Logical addresses.
 const TV: u8 = 0;
@@ -52,7 +52,9 @@ pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn ScreenPower>, BoardErr
         return Err(device.wrong("osd_name is 1 to 14 characters of ASCII"));
     }
     if !Path::new(&node).exists() {
-        return Err(device.absent(format!("the CEC adapter {node}"), present()));
+        let name = format!("the CEC adapter {node}");
+        // It is opened anew for each errand.
+        device.now_or_later::<()>(Err(Failure::Absent { name, hint: present() }))?;
     }
     Ok(Box::new(Cec { node, osd_name }))
 }

@@ -89,8 +89,8 @@ pub struct OpenOptions {
     pub udid: Option<Udid>,
     /// Makes virtual rooms differ.
     pub seed: Option<u64>,
-    /// A camera, a sound card or a GPIO chip that is not there is looked for when it is used, as after it was unplugged,
-    /// in the place of an error.
+    /// A camera, a sound card, a GPIO chip, a speakerphone or a CEC adapter that is not there is looked for when it is
+    /// used, as after it was unplugged, in the place of an error.
     pub later: bool,
 }
 

@@ -117,10 +117,10 @@ impl<S> Kept<S> {
             closed => open_again(&self.wanted, &self.card, &mut self.use_case, stream)
                 .and_then(|stream| work(closed.insert(stream))),
         };
-        if let Err(error) = &result {
+        if result.is_err() {
             self.stream = None;
-            // While it is waited for another program, the card is not switched back and forth under that.
-            if !matches!(error, PcmError::Busy) {
+            // A card that stays is not switched back and forth with each try.
+            if !cards::is_there(&self.wanted.device) {
                 self.use_case = None;
             }
         }

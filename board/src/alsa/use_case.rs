@@ -27,7 +27,8 @@ static IN_USE: LazyLock<Mutex<Vec<Weak<Verb>>>> = LazyLock::new(Mutex::default);
 
 /// Devices of a card that are on until this is dropped.
 pub(super) struct UseCase {
-    verb: Arc<Verb>,
+    /// Taken when it is dropped.
+    verb: Option<Arc<Verb>>,
     devices: Vec<String>,
 }
 
@@ -50,10 +51,9 @@ impl UseCaseOptions {
     /// Sets the verb, unless it is set already, and switches the devices on.
     pub(super) fn apply(&self, device: &str) -> Result<UseCase, Failure> {
         let card = format!("hw:{}", cards::card_of(device).unwrap_or_default());
-        let verb = Verb::of(&card, &self.verb)?;
-        let mut case = UseCase { verb, devices: Vec::new() };
+        let mut case = UseCase { verb: Some(Verb::of(&card, &self.verb)?), devices: Vec::new() };
         for device in &self.devices {
-            case.verb.set("_enadev", device)?;
+            case.verb.iter().try_for_each(|verb| verb.set("_enadev", device))?;
             case.devices.push(device.clone());
         }
         Ok(case)
@@ -109,9 +109,13 @@ impl Drop for Verb {
 
 impl Drop for UseCase {
     fn drop(&mut self) {
+        let Some(verb) = &self.verb else { return };
         for device in self.devices.iter().rev() {
-            self.verb.unset("_disdev", device);
+            verb.unset("_disdev", device);
         }
+        // The last one sets its verb back, which must be over before another sets one.
+        let _setting = IN_USE.lock();
+        self.verb = None;
     }
 }
 

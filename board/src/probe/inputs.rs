@@ -1,17 +1,16 @@
 //! Keys and switches.
 
-use rostrum_hal::buttons::ButtonRole;
 use serde::Serialize;
 use toml::{Table, Value};
 
 use super::{keys::Keys, table::Row};
 
 /// What each button may be called, the likeliest first. The kernel makes the first ones of a speakerphone's.
-const ROLES: [(ButtonRole, &str, &[&str]); 4] = [
-    (ButtonRole::Join, "join", &["KEY_PHONE", "KEY_PICKUP_PHONE", "KEY_VIDEOPHONE"]),
-    (ButtonRole::Mute, "mute", &["KEY_MICMUTE", "KEY_MUTE"]),
-    (ButtonRole::VolumeUp, "volume_up", &["KEY_VOLUMEUP"]),
-    (ButtonRole::VolumeDown, "volume_down", &["KEY_VOLUMEDOWN"]),
+const ROLES: [(&str, &[&str]); 4] = [
+    ("join", &["KEY_PHONE", "KEY_PICKUP_PHONE", "KEY_VIDEOPHONE"]),
+    ("mute", &["KEY_MICMUTE", "KEY_MUTE"]),
+    ("volume_up", &["KEY_VOLUMEUP"]),
+    ("volume_down", &["KEY_VOLUMEDOWN"]),
 ];
 /// The switch of the kernel that cuts microphones.
 const MUTE_SWITCH: &str = "SW_MUTE_DEVICE";
@@ -43,9 +42,11 @@ impl InputDevice {
 
     /// Its keys for buttons of ours.
     fn buttons(&self) -> Table {
-        let of = |names: &[&str]| self.keys.iter().find(|key| names.contains(&key.as_str())).cloned();
+        let of = |names: &'static [&'static str]| {
+            names.iter().find(|name| self.keys.iter().any(|key| key == *name)).copied()
+        };
         let found =
-            ROLES.iter().filter_map(|(_, role, names)| Some(((*role).to_owned(), Value::from(of(names)?))));
+            ROLES.iter().filter_map(|(role, names)| Some(((*role).to_owned(), Value::from(of(names)?))));
         found.collect()
     }
 
@@ -108,6 +109,12 @@ mod tests {
     fn input(name: &str, keys: &[&str], switches: &[&str]) -> InputDevice {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         InputDevice { name: name.into(), keys: owned(keys), switches: owned(switches), problem: None }
+    }
+
+    #[test]
+    fn the_likeliest_key_is_taken_whatever_its_number() {
+        let headset = input("Headset", &["KEY_MUTE", "KEY_MICMUTE"], &[]);
+        assert!(headset.buttons_keys().one_line().contains("mute = \"KEY_MICMUTE\""));
     }
 
     #[test]

@@ -72,7 +72,7 @@ fn display(text: &mut Text, machine: &Machine) {
     match screens::best(&machine.screens) {
         Some(best) => {
             text.section("display", &best.keys(), &format!("{} of {}", best.connector, best.card));
-            text.comment("On a desktop: element = \"autovideosink\" or \"waylandsink\".");
+            text.comment("On a desktop, in the place of these keys: driver = \"wayland\" and socket = \"/run/user/1000/wayland-0\".");
         }
         None => text.absent("display", "No screen is plugged in"),
     }
