@@ -1,8 +1,6 @@
 //! A meeting of a terminal on virtual hardware: USB camera, H.264 encoder, 8 microphones, GPIO lights and buttons
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::time::Duration;
-
 use rostrum_tests::{
     Python, RigRoom,
     rig::{self, PATIENCE, line},
@@ -94,7 +92,7 @@ fn meet(architecture: Architecture) {
     room.wait_for("muted on the panel", muted).unwrap();
     room.wait_for_light(line::MUTE, true).unwrap();
     room.press(line::MUTE_BUTTON).unwrap();
-    std::thread::sleep(Duration::from_secs(1));
+    until("the refusal", PATIENCE, || Ok(room.log().contains("stays_muted").then_some(()))).unwrap();
     assert!(muted(&room.panel.state().unwrap()), "a button unmuted what the switch cut");
 
     // The button that joined leaves, too.
