@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use crate::{
     go, paths,
     process::{cargo, run as run_step},
-    setup,
+    rig, setup,
 };
 
 /// What `cargo xtask bench` takes.
@@ -15,8 +15,9 @@ use crate::{
 pub struct Options {
     /// `forward`: CPU, memory, join time, loss and delay of the service under load, beside LiveKit's server. `join`:
     /// button to first frame, and connect to first frame. `latency`: camera to picture, voice to ear, memory and CPU.
+    /// `capture`: camera to encoded picture on virtual hardware, beside GStreamer's `v4l2src ! v4l2h264enc`.
     name: String,
-    /// Seconds (forward: for each load; latency) or rounds (join) to measure.
+    /// Seconds (forward: for each load; latency), rounds (join) or pictures (capture) to measure.
     #[arg(long)]
     length: Option<u32>,
     /// Options of the bench itself, after `--`: `cargo xtask bench forward -- --help` lists them.
@@ -24,7 +25,7 @@ pub struct Options {
     more: Vec<String>,
 }
 
-const BENCHES: &[&str] = &["forward", "join", "latency"];
+const BENCHES: &[&str] = &["forward", "join", "latency", "capture"];
 
 /// Builds in release, measures, and ends with one line of JSON.
 ///
@@ -35,6 +36,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         bail!("there is no bench named {}; there are: {}", options.name, BENCHES.join(", "));
     }
     setup::to_test()?;
+    if options.name == "capture" {
+        return rig::bench_capture(options.length.unwrap_or(100));
+    }
     setup::pages()?;
     if options.name == "forward" {
         go::livekit_server()?;

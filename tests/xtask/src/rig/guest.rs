@@ -16,7 +16,7 @@ const RESET: &str = "reset";
 /// The tests whose guest is a Raspberry Pi.
 const RASPBERRY: &str = "raspberry";
 /// A guest that is emulated takes minutes; one that hangs is ended.
-const LIMIT: Duration = Duration::from_secs(900);
+pub(super) const LIMIT: Duration = Duration::from_secs(900);
 
 /// Names of the guest's tests.
 pub(super) fn tests(architecture: Architecture) -> anyhow::Result<Vec<String>> {

@@ -2,6 +2,7 @@
 //! they run on hardware. `tests/rig/README.md` says which devices there are.
 
 mod boot;
+mod capture;
 mod cross;
 mod debian;
 mod guest;
@@ -12,6 +13,7 @@ mod root;
 
 use anyhow::bail;
 
+pub use capture::bench_capture;
 pub use debian::kernel_interface;
 pub use machine::{Machine, MachineOptions};
 
