@@ -5,6 +5,7 @@
 
 pub mod buttons;
 pub mod camera;
+mod device_kind;
 pub mod display;
 pub mod encoder;
 pub mod frame;
@@ -17,10 +18,12 @@ pub mod planes;
 pub mod presence;
 pub mod scaler;
 pub mod screen_power;
+pub mod selftest;
 pub mod sim;
 pub mod speaker;
 pub mod time;
 pub mod watchdog;
 
+pub use device_kind::DeviceKind;
 pub use frame::{DmaBuf, Frame, FrameData, FrameSize, PixelFormat};
 pub use time::Timestamp;

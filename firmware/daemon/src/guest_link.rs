@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rostrum_fleet::https::agent;
 use url::Url;
 
 /// Asks with the terminal's own token. `None` when the service gives no links, as a plain LiveKit server does not.
@@ -14,9 +15,8 @@ pub(crate) fn fetch(service: &Url, channel: &str, token: &str) -> Option<String>
     // These schemes may replace each other.
     url.set_scheme(scheme).ok()?;
     url.set_path(&format!("/api/v1/channels/{channel}/invites"));
-    let agent: ureq::Agent =
-        ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).build().into();
-    let request = agent.post(url.as_str()).header("Authorization", &format!("Bearer {token}"));
+    let request =
+        agent(Duration::from_secs(5)).post(url.as_str()).header("Authorization", &format!("Bearer {token}"));
     match request.send_json(serde_json::json!({})) {
         Ok(mut response) => {
             let answer: serde_json::Value = response.body_mut().read_json().ok()?;

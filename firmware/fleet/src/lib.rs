@@ -1,3 +1,4 @@
 //! What a terminal does for whoever looks after many of them: the self-test.
 
+pub mod https;
 pub mod selftest;

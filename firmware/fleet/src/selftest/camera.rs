@@ -9,12 +9,11 @@ use rostrum_hal::{
 use tokio::time::Instant;
 
 use super::{
-    Decode, Test,
+    Decode, Figure, Outcome, Part, Test,
     picture::{Glance, are_black, are_frozen, look},
-    report::{Figure, Outcome},
 };
 
-const NAME: &str = "camera";
+const NAME: &str = Part::Camera.name();
 /// Frames until a camera has found its exposure.
 const WARM_UP: usize = 8;
 /// Frames that are judged.
@@ -28,11 +27,11 @@ const FAST_ENOUGH: f64 = 0.8;
 
 pub(super) async fn check(
     test: &mut Test<'_>,
-    camera: Option<Box<dyn Camera>>,
+    camera: Option<&mut dyn Camera>,
     wanted: StreamFormat,
     decode: Option<Decode>,
 ) {
-    let Some(mut camera) = camera else {
+    let Some(camera) = camera else {
         return test.over(NAME, Outcome::skipped("the board has no camera"), Vec::new());
     };
     test.begins(NAME);
@@ -40,7 +39,7 @@ pub(super) async fn check(
         Ok(format) => format,
         Err(error) => return test.over(NAME, fault(&error), Vec::new()),
     };
-    let seen = watch(&mut *camera, decode).await;
+    let seen = watch(camera, decode).await;
     let (outcome, figures) = judge(&seen, format);
     test.over(NAME, outcome, figures);
 }

@@ -1,35 +1,28 @@
-//! What is on the front of a terminal: lights, buttons, mute switch, screen.
+//! What is on the front of a terminal: lights, buttons, mute switch, presence sensor.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use rostrum_hal::{
-    Frame, FrameData, FrameSize, PixelFormat, Timestamp,
     buttons::{ButtonRole, Buttons},
-    display::Display,
     indicator::{Indicator, IndicatorRole, Signal},
     mute_switch::MuteSwitch,
+    presence::Presence,
 };
 use tokio::time::Instant;
 
-use super::{
-    PERSON, Test,
-    report::{Figure, Outcome},
-};
+use super::{Figure, NOBODY, Outcome, PERSON, Part, SHOWN, Test, outcome_of};
 
-const NOBODY: &str = "nobody is there to do it; use --ask";
-/// How long a light or a picture is shown when nobody says that it was seen.
-const SHOWN: Duration = Duration::from_millis(200);
 const BLINKS: Duration = Duration::from_millis(250);
 
 /// Lights, one by one.
-pub(super) async fn lights(test: &mut Test<'_>, lights: Vec<(IndicatorRole, Box<dyn Indicator>)>) {
+pub(super) async fn lights(test: &mut Test<'_>, lights: &mut [(IndicatorRole, Box<dyn Indicator>)]) {
     if lights.is_empty() {
-        return test.over("lights", Outcome::skipped("the board has no lights"), Vec::new());
+        return test.over(Part::Lights.name(), Outcome::skipped("the board has no lights"), Vec::new());
     }
-    for (role, mut light) in lights {
+    for (role, light) in lights {
         let name = format!("light {}", format!("{role:?}").to_lowercase());
         test.begins(&name);
-        let outcome = Outcome::of(one_light(test, &name, &mut *light).await);
+        let outcome = outcome_of(one_light(test, &name, &mut **light).await);
         // A test that failed leaves nothing on; it was told already.
         let _ = light.show(Signal::OFF);
         test.over(&name, outcome, Vec::new());
@@ -65,9 +58,9 @@ async fn one_light(test: &mut Test<'_>, name: &str, light: &mut dyn Indicator) -
 }
 
 /// Buttons, each of which a person has to press.
-pub(super) async fn buttons(test: &mut Test<'_>, buttons: Option<Box<dyn Buttons>>) {
-    const NAME: &str = "buttons";
-    let Some(mut buttons) = buttons else {
+pub(super) async fn buttons(test: &mut Test<'_>, buttons: Option<&mut dyn Buttons>) {
+    const NAME: &str = Part::Buttons.name();
+    let Some(buttons) = buttons else {
         return test.over(NAME, Outcome::skipped("the board has no buttons"), Vec::new());
     };
     if test.person.is_none() {
@@ -79,7 +72,7 @@ pub(super) async fn buttons(test: &mut Test<'_>, buttons: Option<Box<dyn Buttons
     let mut outcome = Outcome::Passed;
     while let Some(wanted) = missing.iter().next().copied() {
         test.please(&format!("Press the button {}.", button(wanted)));
-        match pressed(&mut *buttons, wanted).await {
+        match pressed(buttons, wanted).await {
             Ok(()) => missing.remove(&wanted),
             Err(failed) => {
                 outcome = failed;
@@ -125,9 +118,9 @@ fn button(role: ButtonRole) -> String {
 }
 
 /// The switch that cuts the microphones; `true` when it does at the end.
-pub(super) async fn mute_switch(test: &mut Test<'_>, switch: Option<Box<dyn MuteSwitch>>) -> bool {
-    const NAME: &str = "mute switch";
-    let Some(mut switch) = switch else {
+pub(super) async fn mute_switch(test: &mut Test<'_>, switch: Option<&mut dyn MuteSwitch>) -> bool {
+    const NAME: &str = Part::MuteSwitch.name();
+    let Some(switch) = switch else {
         test.over(NAME, Outcome::skipped("the board has no mute switch"), Vec::new());
         return false;
     };
@@ -165,56 +158,28 @@ pub(super) async fn mute_switch(test: &mut Test<'_>, switch: Option<Box<dyn Mute
     }
 }
 
-/// The screen.
-pub(super) async fn display(test: &mut Test<'_>, display: Option<Box<dyn Display>>) {
-    const NAME: &str = "display";
-    let Some(mut display) = display else {
-        return test.over(NAME, Outcome::skipped("the board has no screen"), Vec::new());
+/// The sensor that tells whether somebody is there; a person is.
+pub(super) async fn presence(test: &mut Test<'_>, presence: Option<&mut dyn Presence>) {
+    const NAME: &str = Part::Presence.name();
+    const REMEDY: &str = "look at its wires, its place, and at [presence] of the board's profile";
+    let Some(presence) = presence else {
+        return test.over(NAME, Outcome::skipped("the board has no presence sensor"), Vec::new());
     };
     test.begins(NAME);
-    let size = display.size();
-    let figures = vec![
-        Figure::new("width", f64::from(size.width), "px"),
-        Figure::new("height", f64::from(size.height), "px"),
-    ];
-    let outcome = match display.show(bars(size)) {
-        Err(error) => Outcome::failed(
-            error.to_string(),
-            "plug it in, switch it on, look at [display] of the board's profile",
-        ),
-        Ok(()) => match test.ask("Does the screen show eight upright bars from white to black?").await {
-            Some(false) => Outcome::failed(
-                "it shows no bars",
-                "choose its input; look at [display] of the board's profile",
-            ),
-            Some(true) => Outcome::Passed,
-            None => {
-                tokio::time::sleep(SHOWN).await;
-                // What went wrong with the first picture is told with the second.
-                match display.show(bars(size)) {
-                    Ok(()) => Outcome::Passed,
-                    Err(error) => {
-                        Outcome::failed(error.to_string(), "look at [display] of the board's profile")
-                    }
-                }
-            }
-        },
-    };
-    test.over(NAME, outcome, figures);
-}
-
-/// Eight upright bars, from white to black.
-fn bars(size: FrameSize) -> Frame {
-    let (width, height) = (size.width as usize, size.height as usize);
-    let row: Vec<u8> =
-        (0..width).map(|x| 235 - u8::try_from(x * 8 / width.max(1) * 31).unwrap_or(219)).collect();
-    let mut bytes = row.repeat(height);
-    bytes.resize(width * height + 2 * (width / 2) * (height / 2), 128);
-    Frame {
-        capture_time: Timestamp::now(),
-        sequence: 0,
-        format: PixelFormat::Yuv420,
-        size,
-        data: FrameData::Bytes(bytes.into()),
+    let mut senses = presence.present();
+    if test.person.is_some() && matches!(senses, Ok(false)) {
+        test.please("Move in front of the terminal.");
+        if let Ok(changed) = tokio::time::timeout(PERSON, presence.changed()).await {
+            senses = changed;
+        }
+    }
+    let somebody = |senses: bool| vec![Figure::new("senses somebody", f64::from(u8::from(senses)), "")];
+    match senses {
+        Ok(false) if test.person.is_some() => {
+            let problem = format!("it sensed nobody within {} s", PERSON.as_secs());
+            test.over(NAME, Outcome::failed(problem, REMEDY), somebody(false));
+        }
+        Ok(senses) => test.over(NAME, Outcome::Passed, somebody(senses)),
+        Err(error) => test.over(NAME, Outcome::failed(error.to_string(), REMEDY), Vec::new()),
     }
 }

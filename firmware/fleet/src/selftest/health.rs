@@ -5,10 +5,7 @@ use std::time::{Duration, SystemTime};
 use rostrum_hal::{identity::Identity, watchdog::Watchdog};
 use tokio::task::JoinHandle;
 
-use super::{
-    Test,
-    report::{Figure, Outcome},
-};
+use super::{Figure, Outcome, Part, Test};
 
 /// 1 January 2025: no terminal is older than its program.
 const EARLIEST: Duration = Duration::from_secs(1_735_689_600);
@@ -29,7 +26,7 @@ pub(super) async fn watchdog(
     test: &mut Test<'_>,
     watchdog: Option<Box<dyn Watchdog>>,
 ) -> Option<JoinHandle<()>> {
-    const NAME: &str = "watchdog";
+    const NAME: &str = Part::Watchdog.name();
     let Some(mut watchdog) = watchdog else {
         test.over(NAME, Outcome::skipped("the board has no watchdog"), Vec::new());
         return None;
@@ -56,16 +53,20 @@ pub(super) async fn watchdog(
     })
 }
 
-pub(super) fn identity(test: &mut Test<'_>, identity: &dyn Identity) {
+pub(super) fn identity(test: &mut Test<'_>, identity: Option<&mut dyn Identity>) {
+    const NAME: &str = Part::Identity.name();
+    let Some(identity) = identity else {
+        return test.over(NAME, Outcome::skipped("the board has no name"), Vec::new());
+    };
     let outcome = match identity.udid() {
         Ok(_) => Outcome::Passed,
         Err(error) => Outcome::failed(error.to_string(), "look at [identity] of the board's profile"),
     };
-    test.over("identity", outcome, Vec::new());
+    test.over(NAME, outcome, Vec::new());
 }
 
 pub(super) fn clock(test: &mut Test<'_>, clock: &Clock) {
-    test.over("clock", judge(clock), Vec::new());
+    test.over(Part::Clock.name(), judge(clock), Vec::new());
 }
 
 fn judge(clock: &Clock) -> Outcome {

@@ -7,12 +7,11 @@ use std::{
 
 use url::Url;
 
-use super::{
-    Test,
-    report::{Figure, Outcome},
-};
+use crate::https;
 
-const NAME: &str = "network";
+use super::{Figure, Outcome, Part, Test};
+
+const NAME: &str = Part::Network.name();
 /// Longest time for one step.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -82,12 +81,7 @@ fn connect(addresses: &[SocketAddr]) -> std::io::Result<()> {
 
 /// Any answer will do: what the service says to strangers is its own affair.
 fn answer(url: &Url) -> Result<(), Outcome> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(PATIENCE))
-        .http_status_as_error(false)
-        .build()
-        .into();
-    match agent.get(url.as_str()).call() {
+    match https::agent(PATIENCE).get(url.as_str()).config().http_status_as_error(false).build().call() {
         Ok(_) => Ok(()),
         Err(error) if url.scheme() == "https" && is_tls(&error) => Err(Outcome::failed(
             format!("TLS: {error}"),

@@ -15,12 +15,11 @@ use rostrum_hal::{
 };
 
 use super::{
-    Test,
+    Figure, Outcome, Part, Test,
     echo::{Heard, listen, sweep},
-    report::{Figure, Outcome},
 };
 
-const NAME: &str = "sound";
+const NAME: &str = Part::Sound.name();
 /// Silence before the sweep, so that a card that wakes up slowly loses nothing of it.
 const LEAD: Duration = Duration::from_millis(300);
 /// How long the room is listened to after the sweep: longer than any sound is on its way.
@@ -34,10 +33,11 @@ const LONGEST_MS: f64 = 500.0;
 /// Nor heard earlier than played, but for how exactly cards tell times.
 const EARLIEST_MS: f64 = -30.0;
 
-pub(super) async fn check(
+/// Blocks, which the runtime is told of.
+pub(super) fn check(
     test: &mut Test<'_>,
-    microphones: Option<Box<dyn MicrophoneArray>>,
-    speaker: Option<Box<dyn Speaker>>,
+    microphones: Option<&mut dyn MicrophoneArray>,
+    speaker: Option<&mut dyn Speaker>,
     is_cut: bool,
 ) {
     let (Some(microphones), Some(speaker)) = (microphones, speaker) else {
@@ -55,8 +55,7 @@ pub(super) async fn check(
         );
     }
     test.begins(NAME);
-    let taken = tokio::task::spawn_blocking(|| take(microphones, speaker)).await;
-    let taken = taken.unwrap_or_else(|error| Err(Outcome::failed(error.to_string(), "report this fault")));
+    let taken = tokio::task::block_in_place(|| take(microphones, speaker));
     match taken.map(|take| judge(&take)) {
         Ok((outcome, figures)) => test.over(NAME, outcome, figures),
         Err(outcome) => test.over(NAME, outcome, Vec::new()),
@@ -82,10 +81,10 @@ enum Trouble {
     Failed(Outcome),
 }
 
-fn take(mut microphones: Box<dyn MicrophoneArray>, mut speaker: Box<dyn Speaker>) -> Result<Take, Outcome> {
+fn take(microphones: &mut dyn MicrophoneArray, speaker: &mut dyn Speaker) -> Result<Take, Outcome> {
     let mut gap = "";
     for _ in 0..TRIES {
-        match take_once(&mut *microphones, &mut *speaker) {
+        match take_once(microphones, speaker) {
             Ok(take) => return Ok(take),
             Err(Trouble::Failed(outcome)) => return Err(outcome),
             Err(Trouble::Gap(what)) => gap = what,
