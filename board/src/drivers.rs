@@ -1,8 +1,9 @@
 //! The table of drivers by name. A new driver is a file and a line here.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use rostrum_hal::{
+    DeviceKind,
     buttons::Buttons,
     camera::{Camera, CameraControls},
     display::Display,
@@ -21,7 +22,7 @@ use rostrum_hal::{
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Board, BoardError, OpenOptions, Profile, Section, alsa, cec, error::Failure, evdev_buttons,
+    Board, BoardError, Devices, OpenOptions, Profile, Section, alsa, cec, error::Failure, evdev_buttons,
     evdev_mute_switch, factory_identity, gpio_buttons, gpio_level, gpio_light, gst_camera, gst_display,
     gst_encoder, gst_microphones, gst_speaker, hid, identity, kms_display, led_class, rppal_buttons,
     rppal_light, rppal_mute_switch, v4l2, virtual_board, visca, watchdog, wayland_display,
@@ -237,11 +238,11 @@ pub(crate) fn open_board(profile: &Profile, options: &OpenOptions) -> Result<Boa
     check(profile)?;
     let virtual_board = virtual_board::build(profile, options)?;
     let opener = Opener { profile, virtual_board: virtual_board.as_ref(), later: options.later };
-    let camera = opener.open("camera", profile.camera.as_ref(), CAMERAS)?;
+    let camera = opener.open_chosen(DeviceKind::Camera, &options.chosen, CAMERAS)?;
     let camera_controls =
         opener.open("camera_controls", profile.camera_controls.as_ref(), CAMERA_CONTROLS)?;
-    let microphones = opener.open("microphones", profile.microphones.as_ref(), MICROPHONES)?;
-    let speaker = opener.open("speaker", profile.speaker.as_ref(), SPEAKERS)?;
+    let microphones = opener.open_chosen(DeviceKind::Microphones, &options.chosen, MICROPHONES)?;
+    let speaker = opener.open_chosen(DeviceKind::Speaker, &options.chosen, SPEAKERS)?;
     let encoder = opener.open_one("encoder", &profile.encoder, ENCODERS)?;
     let encoder = match &virtual_board {
         Some(board) => virtual_board::breakable(encoder, board.clone()),
@@ -266,6 +267,7 @@ pub(crate) fn open_board(profile: &Profile, options: &OpenOptions) -> Result<Boa
     // Last, as it runs from here on.
     let watchdog = opener.open("watchdog", profile.watchdog.as_ref(), WATCHDOGS)?;
     let name = profile.name.clone();
+    let devices = Devices::new(profile, virtual_board.as_ref());
     Ok(Board {
         name,
         camera,
@@ -283,8 +285,34 @@ pub(crate) fn open_board(profile: &Profile, options: &OpenOptions) -> Result<Boa
         screen_power,
         watchdog,
         identity,
+        devices,
         virtual_board,
     })
+}
+
+/// Opens the device of one kind by itself.
+pub(crate) fn open_camera(
+    profile: &Profile,
+    virtual_board: Option<&VirtualBoard>,
+    later: bool,
+) -> Result<Box<dyn Camera>, BoardError> {
+    Opener { profile, virtual_board, later }.open_alone(DeviceKind::Camera, CAMERAS)
+}
+
+pub(crate) fn open_microphones(
+    profile: &Profile,
+    virtual_board: Option<&VirtualBoard>,
+    later: bool,
+) -> Result<Box<dyn MicrophoneArray>, BoardError> {
+    Opener { profile, virtual_board, later }.open_alone(DeviceKind::Microphones, MICROPHONES)
+}
+
+pub(crate) fn open_speaker(
+    profile: &Profile,
+    virtual_board: Option<&VirtualBoard>,
+    later: bool,
+) -> Result<Box<dyn Speaker>, BoardError> {
+    Opener { profile, virtual_board, later }.open_alone(DeviceKind::Speaker, SPEAKERS)
 }
 
 struct Opener<'a> {
@@ -301,6 +329,35 @@ impl Opener<'_> {
         table: Table<T>,
     ) -> Result<Option<T>, BoardError> {
         section.map(|section| self.open_one(place, section, table)).transpose()
+    }
+
+    /// The device that was chosen in the place of the profile's; that one when the chosen cannot be used.
+    fn open_chosen<T>(
+        &self,
+        kind: DeviceKind,
+        chosen: &BTreeMap<DeviceKind, Section>,
+        table: Table<T>,
+    ) -> Result<Option<T>, BoardError> {
+        let own = self.profile.device(kind);
+        if let (Some(_), Some(section)) = (own, chosen.get(&kind)) {
+            match self.open_one(kind.name(), section, table) {
+                Ok(device) => return Ok(Some(device)),
+                Err(error) => log::warn!(error:%; "the chosen device cannot be used; that of the profile is"),
+            }
+        }
+        self.open(kind.name(), own, table)
+    }
+
+    fn open_alone<T>(&self, kind: DeviceKind, table: Table<T>) -> Result<T, BoardError> {
+        match self.profile.device(kind) {
+            Some(section) => self.open_one(kind.name(), section, table),
+            None => Err(BoardError::Absent {
+                profile: self.profile.name.clone(),
+                section: kind.name().into(),
+                name: "this section".into(),
+                hint: "add it to the board's profile".into(),
+            }),
+        }
     }
 
     fn open_one<T>(&self, place: &str, section: &Section, table: Table<T>) -> Result<T, BoardError> {

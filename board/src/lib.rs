@@ -15,6 +15,7 @@ mod clip;
 mod clip_stream;
 mod colour;
 mod combined_controls;
+mod devices;
 pub mod drivers;
 mod elements;
 mod error;
@@ -52,9 +53,10 @@ mod visca;
 mod watchdog;
 mod wayland_display;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use rostrum_hal::{
+    DeviceKind,
     buttons::Buttons,
     camera::{Camera, CameraControls},
     display::Display,
@@ -73,6 +75,7 @@ use rostrum_hal::{
 
 pub use clip::Clip;
 pub use combined_controls::CombinedControls;
+pub use devices::{Choice, Devices};
 pub use error::BoardError;
 pub use profile::{Profile, Section};
 pub use realtime::ask_for_realtime;
@@ -92,6 +95,9 @@ pub struct OpenOptions {
     /// A camera, a sound card, a GPIO chip, a speakerphone or a CEC adapter that is not there is looked for when it is
     /// used, as after it was unplugged, in the place of an error.
     pub later: bool,
+    /// Devices in the place of the profile's, as [`Devices::choices`] gave them; the profile's where one of them cannot
+    /// be used.
+    pub chosen: BTreeMap<DeviceKind, Section>,
 }
 
 /// An open board: every device that its profile names.
@@ -128,6 +134,8 @@ pub struct Board {
     pub watchdog: Option<Box<dyn Watchdog>>,
     /// Its name for life.
     pub identity: Box<dyn Identity>,
+    /// What else could be used, and opens it.
+    pub devices: Devices,
     /// The handle of the virtual board, when a device is virtual.
     pub virtual_board: Option<VirtualBoard>,
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use rostrum_hal::indicator::IndicatorRole;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{BoardError, drivers::nearest};
 
@@ -60,13 +60,22 @@ pub struct Profile {
 }
 
 /// One device: its driver, and what that driver wants to know.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Section {
     /// Name of the driver in [`crate::drivers`].
     pub driver: String,
     /// All other keys; the driver refuses those that it does not know.
     #[serde(flatten)]
     pub options: toml::Table,
+}
+
+impl Section {
+    /// All keys in one line, the driver first.
+    pub(crate) fn one_line(&self) -> String {
+        let driver = format!("driver = {}", toml::Value::from(self.driver.as_str()));
+        let others = self.options.iter().map(|(key, value)| format!(", {key} = {value}"));
+        std::iter::once(driver).chain(others).collect()
+    }
 }
 
 impl Profile {

@@ -9,6 +9,7 @@ use rostrum_hal::{
 use serde::Serialize;
 
 use super::{keys::Keys, table::Row};
+use crate::Choice;
 
 /// A rate from which a picture moves smoothly.
 const SMOOTH_HZ: f64 = 24.0;
@@ -124,6 +125,18 @@ fn offers_in_words(offers: &[Offer]) -> String {
     let more = offers.len().saturating_sub(shown.len());
     let more = if more > 0 { format!(", and {more} more") } else { String::new() };
     shown.join(", ") + &more
+}
+
+/// All that give pictures, or could.
+pub(crate) fn choices(cameras: &[Camera]) -> Vec<Choice> {
+    let choice = |camera: &Camera| Choice {
+        title: camera.title.clone(),
+        section: Some(camera.keys(cameras).section()),
+        problem: camera.problem.clone().or_else(|| {
+            camera.offers.is_empty().then(|| format!("it has no format that can be used: {}", camera.formats))
+        }),
+    };
+    cameras.iter().filter(|camera| !camera.needs_graph).map(choice).collect()
 }
 
 /// The camera for a room: one that can be used now, whose name is for life, that turns, that is large.

@@ -2,6 +2,8 @@
 
 use toml::Value;
 
+use crate::Section;
+
 /// The keys of one section; `driver` first.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Keys(Vec<(&'static str, Value)>);
@@ -14,6 +16,17 @@ impl Keys {
     pub(super) fn with(mut self, key: &'static str, value: impl Into<Value>) -> Self {
         self.0.push((key, value.into()));
         self
+    }
+
+    /// The same as a profile has it.
+    pub(super) fn section(&self) -> Section {
+        let mut options: toml::Table =
+            self.0.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        let driver = match options.remove("driver") {
+            Some(Value::String(driver)) => driver,
+            _ => String::new(),
+        };
+        Section { driver, options }
     }
 
     /// `key = value` a line.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{keys::Keys, table::Row};
-use crate::alsa::listing::card;
+use crate::{Choice, alsa::listing::card};
 
 /// Devices that take any number of channels have no microphones to count.
 const MOST_MICROPHONES: u32 = 8;
@@ -97,6 +97,19 @@ impl Sound {
         let key = format!("[{section}] {}", self.keys().one_line());
         Row { what: format!("{} ({})", self.title, self.driver), details, key }
     }
+}
+
+/// All that go this way.
+pub(crate) fn choices(sounds: &[Sound], goes: Goes) -> Vec<Choice> {
+    let choice = |sound: &Sound| Choice {
+        title: sound.title.clone(),
+        section: Some(sound.keys().section()),
+        problem: sound
+            .problem
+            .clone()
+            .or_else(|| (!sound.is_usable()).then(|| "it has no format that can be used".into())),
+    };
+    sounds.iter().filter(|sound| sound.goes == goes).map(choice).collect()
 }
 
 /// The microphones for a room: real ones, on USB (an array or a speakerphone), with many channels.
