@@ -96,3 +96,71 @@ fn a_certificate_is_replaced_in_a_meeting() {
     users.sort();
     assert_eq!(users.len(), 3, "{users:?}");
 }
+
+/// An authority and a certificate of its for 127.0.0.1, as an operator has them.
+fn make_authority(dir: &Path) {
+    let run = |arguments: &[&str]| {
+        let made =
+            Command::new("openssl").args(arguments).current_dir(dir).stderr(Stdio::null()).status().unwrap();
+        assert!(made.success(), "{arguments:?}");
+    };
+    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+    let authority =
+        ["-x509", "-days", "2", "-subj", "/CN=Our own", "-keyout", "ca-key.pem", "-out", "ca.pem"];
+    run(&[&["req"][..], &key, &authority].concat());
+    let request = ["-subj", "/CN=127.0.0.1", "-keyout", "key.pem", "-out", "request.pem"];
+    run(&[&["req"][..], &key, &request].concat());
+    std::fs::write(dir.join("names"), "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n").unwrap();
+    run(&[
+        "x509",
+        "-req",
+        "-in",
+        "request.pem",
+        "-CA",
+        "ca.pem",
+        "-CAkey",
+        "ca-key.pem",
+        "-CAcreateserial",
+        "-days",
+        "2",
+        "-extfile",
+        "names",
+        "-out",
+        "certificate.pem",
+    ]);
+}
+
+#[test]
+fn a_terminal_trusts_the_authority_that_its_machine_trusts_and_no_other() {
+    let files = tempfile::tempdir().unwrap();
+    make_authority(files.path());
+    let extra = format!(
+        "[http.tls]\ncertificate = {:?}\nkey = {:?}\nplain_listen = \"127.0.0.1:0\"\n",
+        files.path().join("certificate.pem"),
+        files.path().join("key.pem"),
+    );
+    let lab = Lab::with(&extra, "debug").unwrap();
+    let url = lab.service.https.clone().unwrap().replace("https://", "wss://");
+    let config = files.path().join("rostrumd.toml");
+    let text = format!(
+        "[service]\nurl = {url:?}\nchannel = \"room\"\nuser = \"room\"\ntoken_file = \"token\"\n\n\
+         [board]\nprofile = \"virtual\"\n",
+    );
+    std::fs::write(&config, text).unwrap();
+    let selftest = |authorities: &Path| {
+        let output = Command::new(xtask::paths::program("debug", "rostrumd"))
+            .arg("--config")
+            .arg(&config)
+            .args(["selftest", "--only", "network"])
+            .env("SSL_CERT_FILE", authorities)
+            .env_remove("SSL_CERT_DIR")
+            .output()
+            .unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (trusted, table) = selftest(&files.path().join("ca.pem"));
+    assert!(trusted, "{table}");
+    make_authority(files.path());
+    let (trusted, table) = selftest(&files.path().join("ca.pem"));
+    assert!(!trusted && table.contains("TLS: ") && table.contains("private authority"), "{table}");
+}

@@ -19,6 +19,7 @@ use crate::{
     config::Picture,
     counters::Counters,
     input::{Health, Input, Inputs},
+    loan::{Ask, Lender},
     losses::{Gaps, Losses},
     pulse::Pulse,
     screen::ScreenFeed,
@@ -48,6 +49,7 @@ pub(crate) enum CameraCommand {
 /// What the thread works with.
 pub(crate) struct CameraWiring {
     pub(crate) camera: Box<dyn Camera>,
+    pub(crate) lender: Lender<Box<dyn Camera>>,
     pub(crate) encoder: Arc<dyn VideoEncoderFactory>,
     pub(crate) scaler: Option<Arc<dyn VideoScalerFactory>>,
     pub(crate) picture: Picture,
@@ -95,14 +97,42 @@ pub(crate) fn start(wiring: CameraWiring) -> anyhow::Result<mpsc::UnboundedSende
         pipeline = pipeline.with_scaler(Arc::clone(scaler));
     }
     let runtime = Handle::current();
-    std::thread::Builder::new()
-        .name("camera".into())
-        .spawn(move || runtime.block_on(CameraLoop::new(wiring, pipeline, commands).run()))?;
+    std::thread::Builder::new().name("camera".into()).spawn(move || {
+        let camera = wiring.camera;
+        let this = CameraLoop {
+            picture: wiring.picture,
+            lender: wiring.lender,
+            screen: wiring.screen,
+            counters: wiring.counters,
+            pulse: wiring.pulse,
+            pipeline,
+            commands,
+            health: Health::of(Part::Camera, &wiring.inputs),
+            gaps: Gaps::at(0.0),
+            losses: Losses::default(),
+            meeting: false,
+            self_view: true,
+            wanted: [true; 3],
+        };
+        runtime.block_on(this.run(camera));
+    })?;
     Ok(sender)
 }
 
+/// Why the frames end.
+enum End {
+    Failed(CameraError),
+    Lend(Ask<Box<dyn Camera>>),
+    Program,
+}
+
+/// All but the camera itself, which comes and goes.
 struct CameraLoop {
-    wiring: CameraWiring,
+    picture: Picture,
+    lender: Lender<Box<dyn Camera>>,
+    screen: ScreenFeed,
+    counters: Arc<Counters>,
+    pulse: Pulse,
     pipeline: CameraPipeline,
     commands: mpsc::UnboundedReceiver<CameraCommand>,
     health: Health,
@@ -114,35 +144,22 @@ struct CameraLoop {
 }
 
 impl CameraLoop {
-    fn new(
-        wiring: CameraWiring,
-        pipeline: CameraPipeline,
-        commands: mpsc::UnboundedReceiver<CameraCommand>,
-    ) -> Self {
-        let health = Health::of(Part::Camera, &wiring.inputs);
-        let mut this = Self {
-            wiring,
-            pipeline,
-            commands,
-            health,
-            gaps: Gaps::at(0.0),
-            losses: Losses::default(),
-            meeting: false,
-            self_view: true,
-            wanted: [true; 3],
-        };
-        this.activate();
-        this
-    }
-
-    async fn run(mut self) {
+    async fn run(mut self, mut camera: Box<dyn Camera>) {
+        self.activate();
         loop {
-            match self.stream().await {
-                Ok(()) => return,
-                Err(error) => self.health.faulty(error),
+            match self.stream(&mut *camera).await {
+                End::Program => return,
+                End::Failed(error) => self.health.faulty(error),
+                End::Lend(ask) => match self.lend(ask, camera).await {
+                    Some(returned) => {
+                        camera = returned;
+                        continue;
+                    }
+                    None => return,
+                },
             }
-            self.wiring.pulse.beat(Timestamp::now());
-            // A camera that is gone is looked for again; commands do not wait for it.
+            self.pulse.beat(Timestamp::now());
+            // A camera that is gone is looked for again; commands do not wait for it, nor who wants another.
             let again = tokio::time::sleep(RETRY);
             tokio::pin!(again);
             loop {
@@ -152,54 +169,79 @@ impl CameraLoop {
                         Some(command) => self.obey(command),
                         None => return,
                     },
+                    ask = self.lender.wait() => match self.lend(ask, camera).await {
+                        Some(returned) => camera = returned,
+                        None => return,
+                    },
                 }
             }
         }
     }
 
-    /// Frames until the camera fails, or `Ok` when the program ends.
-    async fn stream(&mut self) -> Result<(), CameraError> {
-        let picture = &self.wiring.picture;
+    /// Frames until the camera fails or is wanted elsewhere, or the program ends.
+    async fn stream(&mut self, camera: &mut dyn Camera) -> End {
         let wanted = StreamFormat {
             pixel_format: PixelFormat::Yuv420,
-            size: FrameSize::new(picture.width, picture.height),
-            frame_rate_hz: picture.frame_rate_hz,
+            size: FrameSize::new(self.picture.width, self.picture.height),
+            frame_rate_hz: self.picture.frame_rate_hz,
         };
-        let format = self.wiring.camera.start(wanted).await?;
+        let format = match camera.start(wanted).await {
+            Ok(format) => format,
+            Err(error) => return End::Failed(error),
+        };
         log::info!(size:% = format.size, frame_rate_hz = format.frame_rate_hz; "the camera runs");
         self.gaps = Gaps::at(format.frame_rate_hz);
         loop {
-            self.wiring.pulse.beat(Timestamp::now());
+            self.pulse.beat(Timestamp::now());
             tokio::select! {
-                frame = self.wiring.camera.next_frame() => match frame {
-                    Ok(frame) => {
-                        self.health.healthy();
-                        self.count(&frame);
-                        if !self.meeting {
-                            continue;
-                        }
-                        if let Err(error) = self.pipeline.submit(&frame) {
-                            self.health.faulty(error);
-                        }
-                        if self.self_view && let Some(upright) = self.pipeline.last_frame() {
-                            self.wiring.screen.push_self_view(upright.clone());
-                        }
-                    }
+                frame = camera.next_frame() => match frame {
+                    Ok(frame) => self.show(&frame),
                     Err(CameraError::Stalled { name }) => self.health.faulty(CameraError::Stalled { name }),
-                    Err(error) => return Err(error),
+                    Err(error) => return End::Failed(error),
                 },
                 command = self.commands.recv() => match command {
                     Some(command) => self.obey(command),
-                    None => return Ok(()),
+                    None => return End::Program,
                 },
+                ask = self.lender.wait() => return End::Lend(ask),
             }
         }
     }
 
+    /// Does without the camera until it is back, or another one is in its place; `None` when the program ends.
+    async fn lend(&mut self, ask: Ask<Box<dyn Camera>>, camera: Box<dyn Camera>) -> Option<Box<dyn Camera>> {
+        let mut lent = ask.lend(camera);
+        let mut turn = tokio::time::interval(RETRY);
+        loop {
+            self.pulse.beat(Timestamp::now());
+            tokio::select! {
+                camera = lent.wait() => return Some(camera),
+                command = self.commands.recv() => self.obey(command?),
+                _ = turn.tick() => {}
+            }
+        }
+    }
+
+    fn show(&mut self, frame: &Frame) {
+        self.health.healthy();
+        self.count(frame);
+        if !self.meeting {
+            return;
+        }
+        if let Err(error) = self.pipeline.submit(frame) {
+            self.health.faulty(error);
+        }
+        if self.self_view
+            && let Some(upright) = self.pipeline.last_frame()
+        {
+            self.screen.push_self_view(upright.clone());
+        }
+    }
+
     fn count(&mut self, frame: &Frame) {
-        self.wiring.counters.camera_frame();
+        self.counters.camera_frame();
         let lost = self.gaps.before(frame.sequence, frame.capture_time);
-        self.wiring.counters.camera_frames_lost(lost);
+        self.counters.camera_frames_lost(lost);
         if let Some(frames) = self.losses.add(Instant::now(), lost) {
             log::warn!(frames; "the camera or its bus lost frames");
         }

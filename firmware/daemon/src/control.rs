@@ -2,13 +2,14 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use rostrum_board::Section;
 use rostrum_hal::{
-    FrameSize, Timestamp,
+    DeviceKind, FrameSize, Timestamp,
     indicator::{IndicatorRole, Signal},
 };
 use rostrum_media::{Layer, PictureSettings};
-use rostrum_panel::{CommandError, CommandErrorKind, PanelCommand, Preference, Settings, State};
-use rostrum_room::{Command, Event as RoomEvent, MuteReason, Note, Request, Room, Severity};
+use rostrum_panel::{CommandError, CommandErrorKind, Device, PanelCommand, Preference, Settings, State};
+use rostrum_room::{Command, Event as RoomEvent, MuteReason, Note, Phase, Request, Room, Severity};
 use rostrum_rtc::{
     AudioPlan, Event, LayerPlan, LeaveReason, NetworkOptions, TerminalOptions, TrackKind, VideoPlan,
 };
@@ -18,6 +19,7 @@ use crate::{
     camera::CameraCommand,
     config::{Picture, Service},
     counters::Counters,
+    devices::{Chosen, Exchange},
     guest_link,
     input::{Input, Inputs},
     lights::Lights,
@@ -26,9 +28,13 @@ use crate::{
     pulse::Pulse,
     screen::{ScreenControl, ScreenView, Seats, Which, largest},
     screen_switch::ScreenSwitch,
+    selftest::panel::Tests,
     stay::{Inlets, Outlet, Stay, TokenFile, layer_of, rid_of},
     voice::Voice,
 };
+
+/// Time between two looks for lights that somebody wants to test, or that are back.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Everything that the task holds.
 pub(crate) struct Control {
@@ -58,6 +64,9 @@ pub(crate) struct Control {
     pub(crate) rtt: Option<Duration>,
     pub(crate) exit: bool,
     pub(crate) pulse: Pulse,
+    pub(crate) exchange: Exchange,
+    pub(crate) chosen: Chosen,
+    pub(crate) tests: Tests,
 }
 
 impl Control {
@@ -76,6 +85,9 @@ impl Control {
             self.happened(RoomEvent::Request(Request::SetMuted(true)));
         }
         self.show();
+        // Devices that are asked for or come back do not wait for the next second.
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !self.exit {
             self.pulse.beat(Timestamp::now());
             tokio::select! {
@@ -83,6 +95,10 @@ impl Control {
                     Some(input) => self.take(input),
                     None => return,
                 },
+                _ = look.tick() => {
+                    self.lights.look_for_lent();
+                    continue;
+                }
                 _ = tick.tick() => {
                     self.happened(RoomEvent::Tick);
                     for part in self.lights.try_again() {
@@ -121,6 +137,8 @@ impl Control {
                 self.tell_seats();
             }
             Input::GuestLink(link) => self.guest_link = link,
+            Input::Exchanged { kind, name, section } => self.exchanged(kind, name, section),
+            Input::Test { run, event } => self.tests.happened(run, event),
             Input::Faulty { part, detail } => self.happened(RoomEvent::Faulty { part, detail }),
             Input::Healthy { part } => self.happened(RoomEvent::Healthy { part }),
             // Asked to end, it leaves for good; only a terminal that died goes back into its meeting.
@@ -174,6 +192,8 @@ impl Control {
     }
 
     fn join(&mut self, muted: bool) {
+        // Its devices come back by themselves.
+        self.tests.stop();
         self.stays += 1;
         let name = self.service.display_name.as_ref().map(|name| name.as_str().to_owned());
         let options = TerminalOptions {
@@ -311,8 +331,55 @@ impl Control {
                 let _ = reply.send(Ok(self.settings));
             }
             PanelCommand::Snapshot { quality, reply } => self.screen.snapshot(quality, reply),
+            PanelCommand::ListDevices { reply } => {
+                let (exchange, chosen) = (self.exchange.clone(), self.chosen.clone());
+                tokio::task::spawn_blocking(move || reply.send(Ok(exchange.list(&chosen))));
+            }
+            PanelCommand::SwitchDevice { kind, id, reply } => {
+                let (exchange, chosen) = (self.exchange.clone(), self.chosen.clone());
+                tokio::spawn(async move { reply.send(exchange.switch(kind, id, &chosen).await) });
+            }
+            PanelCommand::StartSelftest { parts, person, reply } => {
+                let in_meeting = self.room.status().phase != Phase::Idle;
+                if !in_meeting {
+                    self.tests.start(parts, person);
+                    self.show();
+                }
+                let _ = reply.send(if in_meeting { Err(in_a_meeting()) } else { Ok(()) });
+            }
+            PanelCommand::AnswerSelftest { yes, reply } => {
+                let answered = self.tests.answer(yes);
+                self.show();
+                let _ = reply.send(answered);
+            }
+            PanelCommand::StopSelftest { reply } => {
+                self.tests.stop();
+                self.show();
+                let _ = reply.send(Ok(()));
+            }
             _ => {}
         }
+    }
+
+    fn exchanged(&mut self, kind: DeviceKind, name: String, section: Option<Section>) {
+        match section {
+            Some(section) => self.chosen.insert(kind, section),
+            None => self.chosen.remove(&kind),
+        };
+        self.state.send_modify(|state| {
+            let mut new = State::clone(state);
+            let device = match kind {
+                DeviceKind::Camera => &mut new.devices.camera,
+                DeviceKind::Microphones => &mut new.devices.microphones,
+                DeviceKind::Speaker => &mut new.devices.speaker,
+            };
+            if let (DeviceKind::Camera, Some(camera)) = (kind, &mut new.camera) {
+                camera.name.clone_from(&name);
+            }
+            *device = Some(Device { name, ok: true });
+            *state = Arc::new(new);
+        });
+        self.remember();
     }
 
     fn picture_settings(&self) -> PictureSettings {
@@ -374,7 +441,13 @@ impl Control {
 
     fn remember(&mut self) {
         let in_meeting = self.room.status().phase.in_meeting();
-        self.memory.keep(Remembered { room: self.room.config(), settings: self.settings, in_meeting });
+        let devices = self.chosen.clone();
+        self.memory.keep(Remembered {
+            room: self.room.config(),
+            settings: self.settings,
+            devices,
+            in_meeting,
+        });
     }
 
     /// Publishes the state to the panel and the screen.
@@ -386,6 +459,7 @@ impl Control {
         self.settings = state.settings;
         state.participants = self.people.for_panel();
         state.guest_link = self.guest_link.clone();
+        state.selftest = self.tests.shown();
         self.counters.fill(&mut state.statistics);
         state.statistics.rtt_ms = self.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0);
         let failing = |code: &str| status.notes.iter().any(|note| note.code == code);
@@ -418,6 +492,15 @@ impl Control {
             }
             changed
         });
+    }
+}
+
+fn in_a_meeting() -> CommandError {
+    CommandError {
+        kind: CommandErrorKind::Refused,
+        code: "in_meeting".into(),
+        message: "The room is in a meeting, which needs its devices.".into(),
+        hint: "Leave the meeting first.".into(),
     }
 }
 

@@ -28,12 +28,12 @@ pub(crate) fn watch(controls: Box<dyn CameraControls>, inputs: &Inputs) -> std::
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => {
-                    log::debug!("the camera does not tell whether it is covered");
                     // It took the place of one that did.
-                    if told == Some(true) {
-                        let _ = inputs.send(Input::CameraCover { covered: false });
+                    if told.take() == Some(true)
+                        && inputs.send(Input::CameraCover { covered: false }).is_err()
+                    {
+                        return;
                     }
-                    return;
                 }
                 // No picture comes out of a camera that is gone; it may be covered when it is back.
                 Err(error) => log::trace!(error:%; "the camera's cover cannot be read"),

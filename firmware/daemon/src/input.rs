@@ -1,12 +1,16 @@
 //! Everything that can happen to the terminal, on its way to the one task that decides.
 
-use rostrum_hal::buttons::ButtonRole;
+use rostrum_board::Section;
+use rostrum_hal::{DeviceKind, buttons::ButtonRole};
 use rostrum_media::Layer;
 use rostrum_panel::PanelCommand;
 use rostrum_room::Part;
 use tokio::sync::mpsc;
 
-use crate::screen::{Seats, Which};
+use crate::{
+    screen::{Seats, Which},
+    selftest::panel::TestEvent,
+};
 
 /// One thing that happened.
 #[derive(Debug)]
@@ -29,6 +33,10 @@ pub(crate) enum Input {
     Seats { screen: Which, seats: Seats },
     /// The service gave a link for guests.
     GuestLink(Option<String>),
+    /// Another device is used from now on; `section` is `None` for the one of the board's profile.
+    Exchanged { kind: DeviceKind, name: String, section: Option<Section> },
+    /// Something happened in a test of the devices; `run` counts them.
+    Test { run: u64, event: TestEvent },
     /// A part failed.
     Faulty { part: Part, detail: String },
     /// A part works.

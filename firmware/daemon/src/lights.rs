@@ -1,11 +1,24 @@
 //! Signals to the lights of the board. A light that fails is tried again, so that one that was unplugged is right
 //! when it is back.
 
+use std::collections::HashMap;
+
 use rostrum_hal::indicator::{Indicator, IndicatorRole, Signal};
 use rostrum_room::Part;
 
+use crate::loan::{Lender, Lent};
+
 /// All lights of the board.
-pub(crate) struct Lights(Vec<Light>);
+pub(crate) struct Lights {
+    all: Vec<Light>,
+    lender: Lender<LentLights>,
+    lent: Option<Lent<LentLights>>,
+    /// What each is to show, by role.
+    signals: HashMap<IndicatorRole, Signal>,
+}
+
+/// Lights on their way to be tested.
+pub(crate) type LentLights = Vec<(IndicatorRole, Box<dyn Indicator>)>;
 
 struct Light {
     role: IndicatorRole,
@@ -15,14 +28,37 @@ struct Light {
 }
 
 impl Lights {
-    pub(crate) fn new(indicators: Vec<(IndicatorRole, Box<dyn Indicator>)>) -> Self {
-        Self(indicators.into_iter().map(|(role, indicator)| Light { role, indicator, owed: None }).collect())
+    pub(crate) fn new(indicators: LentLights, lender: Lender<LentLights>) -> Self {
+        let light = |(role, indicator)| Light { role, indicator, owed: None };
+        let all = indicators.into_iter().map(light).collect();
+        Self { all, lender, lent: None, signals: HashMap::new() }
+    }
+
+    /// Lends all of them to who asks; those that are back show what they missed.
+    pub(crate) fn look_for_lent(&mut self) {
+        if self.lent.is_none()
+            && let Some(ask) = self.lender.asked()
+        {
+            let all = std::mem::take(&mut self.all);
+            self.lent = Some(ask.lend(all.into_iter().map(|light| (light.role, light.indicator)).collect()));
+        }
+        if let Some(back) = self.lent.as_mut().and_then(Lent::returned) {
+            let signals = &self.signals;
+            let light = |(role, mut indicator): (IndicatorRole, Box<dyn Indicator>)| {
+                let signal = signals.get(&role).copied();
+                let owed = signal.filter(|signal| indicator.show(*signal).is_err());
+                Light { role, indicator, owed }
+            };
+            self.all = back.into_iter().map(light).collect();
+            self.lent = None;
+        }
     }
 
     /// Shows a signal on all lights of a role; what failed, and why.
     pub(crate) fn show(&mut self, role: IndicatorRole, signal: Signal) -> Result<(), (Part, String)> {
+        self.signals.insert(role, signal);
         let mut result = Ok(());
-        for light in self.0.iter_mut().filter(|light| light.role == role) {
+        for light in self.all.iter_mut().filter(|light| light.role == role) {
             match light.indicator.show(signal) {
                 Ok(()) if light.owed.is_none() => {}
                 // Only `try_again` tells that it works.
@@ -39,7 +75,7 @@ impl Lights {
     /// Tries those that failed again; the parts that work now.
     pub(crate) fn try_again(&mut self) -> Vec<Part> {
         let mut healed = Vec::new();
-        for light in &mut self.0 {
+        for light in &mut self.all {
             if let Some(signal) = light.owed
                 && light.indicator.show(signal).is_ok()
             {
@@ -47,8 +83,9 @@ impl Lights {
                 healed.push(part_of(light.role));
             }
         }
-        healed
-            .retain(|part| !self.0.iter().any(|light| light.owed.is_some() && part_of(light.role) == *part));
+        healed.retain(|part| {
+            !self.all.iter().any(|light| light.owed.is_some() && part_of(light.role) == *part)
+        });
         healed
     }
 }
@@ -72,6 +109,12 @@ mod tests {
     use rostrum_hal::indicator::IndicatorError;
 
     use super::*;
+    use crate::loan::{Borrower, desk};
+
+    fn lights(lamps: LentLights) -> (Lights, Borrower<LentLights>) {
+        let (borrower, lender) = desk();
+        (Lights::new(lamps, lender), borrower)
+    }
 
     /// A lamp on a cable.
     #[derive(Clone, Default)]
@@ -95,7 +138,7 @@ mod tests {
     fn a_light_that_was_unplugged_shows_what_it_missed_and_its_part_is_healthy_again() {
         let (lamp, other) = (Lamp::default(), Lamp::default());
         let lamps = [(IndicatorRole::Mute, lamp.clone()), (IndicatorRole::Meeting, other.clone())];
-        let mut lights = Lights::new(lamps.map(|(role, lamp)| (role, Box::new(lamp) as _)).into());
+        let (mut lights, _) = lights(lamps.map(|(role, lamp)| (role, Box::new(lamp) as _)).into());
         lamp.unplugged.store(true, SeqCst);
         let failed = lights.show(IndicatorRole::Mute, Signal::RED);
         assert!(matches!(failed, Err((Part::MuteLight, detail)) if detail.contains("lamp is gone")));
@@ -110,7 +153,7 @@ mod tests {
     #[test]
     fn a_light_that_works_again_before_it_is_tried_is_told_to_be_healthy() {
         let lamp = Lamp::default();
-        let mut lights = Lights::new(vec![(IndicatorRole::Mute, Box::new(lamp.clone()) as _)]);
+        let (mut lights, _) = lights(vec![(IndicatorRole::Mute, Box::new(lamp.clone()) as _)]);
         lamp.unplugged.store(true, SeqCst);
         assert!(lights.show(IndicatorRole::Mute, Signal::RED).is_err());
         lamp.unplugged.store(false, SeqCst);
@@ -118,5 +161,24 @@ mod tests {
         assert_eq!(lights.show(IndicatorRole::Mute, Signal::OFF), Ok(()));
         assert_eq!(lights.try_again(), [Part::MuteLight]);
         assert_eq!(*lamp.shown.lock(), Some(Signal::OFF));
+    }
+
+    #[tokio::test]
+    async fn lights_that_were_lent_show_what_they_missed() {
+        let lamp = Lamp::default();
+        let (mut lights, borrower) = lights(vec![(IndicatorRole::Mute, Box::new(lamp.clone()) as _)]);
+        let borrowed = tokio::spawn(async move { borrower.borrow().await });
+        while lights.lent.is_none() {
+            lights.look_for_lent();
+            tokio::task::yield_now().await;
+        }
+        let mut loan = borrowed.await.ok().flatten();
+        assert_eq!(lights.show(IndicatorRole::Mute, Signal::RED), Ok(()));
+        let lent = loan.as_mut().and_then(|loan| loan.as_mut()).and_then(|lights| lights.first_mut());
+        assert!(lent.is_some_and(|(_, lamp)| lamp.show(Signal::GREEN).is_ok()));
+        assert_eq!(*lamp.shown.lock(), Some(Signal::GREEN));
+        drop(loan);
+        lights.look_for_lent();
+        assert_eq!(*lamp.shown.lock(), Some(Signal::RED));
     }
 }

@@ -5,9 +5,11 @@ mod config;
 mod control;
 mod counters;
 mod cover;
+mod devices;
 mod guest_link;
 mod input;
 mod lights;
+mod loan;
 mod losses;
 mod memory;
 mod painter;
@@ -37,12 +39,14 @@ use crate::{
     config::Config,
     control::Control,
     counters::Counters,
+    devices::{Exchange, SwitchedControls},
     lights::Lights,
     memory::Memory,
     people::People,
     pulse::{Pulse, Pulses},
     screen::ScreenWiring,
     screen_switch::ScreenSwitch,
+    selftest::panel::{Surroundings, Tests},
     stay::{Inlets, Outlet},
     voice::VoiceWiring,
 };
@@ -74,7 +78,7 @@ enum Task {
     /// Prints what this machine has, and writes a board profile for it.
     Probe(probe::Options),
     /// Tests each part of the board, while no other rostrumd runs; the exit code is 1 when one fails.
-    Selftest(selftest::Options),
+    Selftest(selftest::command::Options),
 }
 
 /// A start that takes longer hangs.
@@ -98,7 +102,7 @@ fn main() -> anyhow::Result<()> {
         }
         Task::ConfigExample => print(config::EXAMPLE.trim_end()),
         Task::Profiles => print(&Profile::names().join("\n")),
-        Task::Selftest(options) => selftest::run(&options, &cli.config),
+        Task::Selftest(options) => selftest::command::run(&options, &cli.config),
         Task::Probe(options) => print(&probe::run(&options)?),
     }
 }
@@ -115,6 +119,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
             udid: config.board.udid.clone(),
             seed: config.board.camera_id.map(u64::from),
             later: true,
+            chosen: memory.kept().devices.clone(),
         },
     )?;
 
@@ -140,6 +145,7 @@ async fn work(
     let (inputs, happened) = mpsc::unbounded_channel();
     let counters = Arc::new(Counters::default());
     let kept = memory.kept().clone();
+    let (borrowers, lenders) = devices::desks();
 
     // The board.
     let udid = board.identity.udid()?;
@@ -159,7 +165,9 @@ async fn work(
     let (live_picture, panel_picture) = watch::channel(None);
     let (screen_feed, screen) = screen::start(ScreenWiring {
         display: board.display,
+        lend_display: lenders.display,
         content_display: board.content_display,
+        lend_content_display: lenders.content_display,
         picture: live_picture,
         watchers: watchers.clone(),
         counters: Arc::clone(&counters),
@@ -169,16 +177,20 @@ async fn work(
     // What goes out: from the camera and the microphones.
     let outlet = Outlet::default();
     let picture = config.picture;
-    let own_controls = board.camera.as_ref().map(|camera| camera.controls());
-    if let Some(camera) = &board.camera {
-        cover::watch(camera.controls(), &inputs)?;
+    let own_controls = board.camera.as_ref().map(|camera| SwitchedControls::of(camera.controls()));
+    if let Some(controls) = own_controls.clone() {
+        cover::watch(Box::new(controls), &inputs)?;
     }
-    let camera_controls = CombinedControls::of([board.camera_controls, own_controls]);
+    let camera_controls = CombinedControls::of([
+        board.camera_controls,
+        own_controls.clone().map(|controls| Box::new(controls) as _),
+    ]);
     let camera = board.camera.map(|camera| {
         camera::start(CameraWiring {
             camera,
-            encoder: board.encoder,
-            scaler: board.scaler,
+            lender: lenders.camera,
+            encoder: Arc::clone(&board.encoder),
+            scaler: board.scaler.clone(),
             picture: picture.clone(),
             settings: rostrum_media::PictureSettings::default(),
             outlet: outlet.clone(),
@@ -191,7 +203,9 @@ async fn work(
     let camera = camera.transpose()?;
     let voice = voice::start(VoiceWiring {
         microphones: board.microphones,
+        lend_microphones: lenders.microphones,
         speaker: board.speaker,
+        lend_speaker: lenders.speaker,
         outlet: outlet.clone(),
         counters: Arc::clone(&counters),
         inputs: inputs.clone(),
@@ -200,15 +214,16 @@ async fn work(
 
     // Buttons, switch, signals, and the panel.
     if let Some(buttons) = board.buttons {
-        senses::watch_buttons(buttons, &inputs);
+        senses::watch_buttons(buttons, lenders.buttons, &inputs);
     }
     if let Some(switch) = board.mute_switch {
-        senses::watch_mute_switch(switch, &inputs);
+        senses::watch_mute_switch(switch, lenders.mute_switch, &inputs);
     }
     if let Some(presence) = board.presence {
-        senses::watch_presence(presence, &inputs);
+        senses::watch_presence(presence, lenders.presence, &inputs);
     }
-    let screen_switch = board.screen_power.map(ScreenSwitch::start).transpose()?;
+    let screen_switch =
+        board.screen_power.map(|power| ScreenSwitch::start(power, lenders.screen_power)).transpose()?;
     senses::watch_signals(&inputs)?;
     let (state, shown) = watch::channel(Arc::new(State {
         channel: Some(config.service.channel.to_string()),
@@ -244,6 +259,23 @@ async fn work(
     )
     .await?;
 
+    // Other devices, and tests of those in use.
+    let exchange = Exchange {
+        devices: Arc::new(board.devices),
+        borrowers: borrowers.clone(),
+        controls: own_controls,
+        inputs: inputs.clone(),
+    };
+    let tests = Tests::new(Surroundings {
+        borrowers,
+        encoder: board.encoder,
+        scaler: board.scaler,
+        identity: Arc::new(tokio::sync::Mutex::new(board.identity)),
+        picture: picture.clone(),
+        service: config.service.url.clone(),
+        inputs: inputs.clone(),
+    });
+
     // The task that decides.
     let control = Control {
         room: Room::new(
@@ -255,7 +287,7 @@ async fn work(
         service: config.service,
         udid: udid.to_string(),
         picture,
-        lights: Lights::new(board.indicators),
+        lights: Lights::new(board.indicators, lenders.lights),
         camera,
         voice: voice.clone(),
         screen,
@@ -274,6 +306,9 @@ async fn work(
         rtt: None,
         exit: false,
         pulse: control_pulse,
+        exchange,
+        chosen: kept.devices,
+        tests,
     };
     print(&format!("rostrumd ready panel=http://{}", panel.address))?;
     log::info!(board = board.name.as_str(), udid:%, panel:% = panel.address; "ready");

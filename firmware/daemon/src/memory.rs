@@ -9,12 +9,16 @@ use rostrum_panel::Settings;
 use rostrum_room::RoomConfig;
 use serde::{Deserialize, Serialize};
 
+use crate::devices::Chosen;
+
 /// Kept in `state.json` of the data folder.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Remembered {
     pub(crate) room: RoomConfig,
     pub(crate) settings: Settings,
+    /// Devices that people chose in the place of the board's own.
+    pub(crate) devices: Chosen,
     /// The room was in a meeting: after a crash or a restart it goes back into it, muted.
     pub(crate) in_meeting: bool,
 }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::{
     counters::Counters,
     input::{Health, Input, Inputs},
+    loan::{Lender, Lent},
     screen::{Seats, Which},
 };
 
@@ -41,6 +42,9 @@ pub(crate) struct Painter {
     which: Which,
     screen: Screen,
     display: Option<Box<dyn Display>>,
+    /// The display is away, to be tested.
+    lent: Option<Lent<Box<dyn Display>>>,
+    lender: Lender<Box<dyn Display>>,
     /// The panel's picture, of the first screen.
     panel: Option<PanelPicture>,
     health: Health,
@@ -55,6 +59,7 @@ impl Painter {
         which: Which,
         screen: Screen,
         display: Option<Box<dyn Display>>,
+        lender: Lender<Box<dyn Display>>,
         panel: Option<PanelPicture>,
         inputs: &Inputs,
     ) -> Self {
@@ -66,6 +71,8 @@ impl Painter {
             which,
             screen,
             display,
+            lent: None,
+            lender,
             panel,
             health: Health::of(part, inputs),
             inputs: inputs.clone(),
@@ -100,6 +107,7 @@ impl Painter {
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }
+            self.look_for_lent();
             let now = Timestamp::now();
             if self.screen.due(now) {
                 self.draw(now);
@@ -137,6 +145,21 @@ impl Painter {
                 });
             }
             Told::Wake => {}
+        }
+    }
+
+    /// Lends the display to who asks; one that is back shows what it missed.
+    fn look_for_lent(&mut self) {
+        // Without a display there is nothing to lend, which who asks is told by that.
+        if let Some(ask) = self.lender.asked()
+            && let Some(display) = self.display.take()
+        {
+            self.lent = Some(ask.lend(display));
+        }
+        if let Some(display) = self.lent.as_mut().and_then(Lent::returned) {
+            self.lent = None;
+            self.display = Some(display);
+            self.draw(Timestamp::now());
         }
     }
 

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::{
     counters::Counters,
     input::Inputs,
+    loan::Lender,
     painter::{Painter, PanelPicture, Told},
 };
 
@@ -140,7 +141,9 @@ impl ScreenControl {
 /// What the threads work with.
 pub(crate) struct ScreenWiring {
     pub(crate) display: Option<Box<dyn Display>>,
+    pub(crate) lend_display: Lender<Box<dyn Display>>,
     pub(crate) content_display: Option<Box<dyn Display>>,
+    pub(crate) lend_content_display: Lender<Box<dyn Display>>,
     pub(crate) picture: watch::Sender<Option<Arc<Vec<u8>>>>,
     pub(crate) watchers: Watchers,
     pub(crate) counters: Arc<Counters>,
@@ -152,17 +155,19 @@ pub(crate) struct ScreenWiring {
 /// # Errors
 /// When the media library cannot be started.
 pub(crate) fn start(wiring: ScreenWiring) -> anyhow::Result<(ScreenFeed, ScreenControl)> {
-    let ScreenWiring { display, content_display, picture, watchers, counters, inputs } = wiring;
+    let ScreenWiring { display, content_display, picture, watchers, counters, inputs, .. } = wiring;
     let size = display.as_ref().map_or(WITHOUT_A_SCREEN, |display| display.size());
     let screen = Screen::new(size, FRAME_RATE_HZ)?;
     let mut feed = ScreenFeed { inputs: vec![screen.input()] };
     let panel = PanelPicture::new(picture, watchers, counters);
-    let people = Painter::new(Which::People, screen, display, Some(panel), &inputs).start("screen")?;
+    let people = Painter::new(Which::People, screen, display, wiring.lend_display, Some(panel), &inputs)
+        .start("screen")?;
     let mut content = None;
     if let Some(display) = content_display {
         let screen = Screen::new(display.size(), FRAME_RATE_HZ)?;
         feed.inputs.push(screen.input());
-        let painter = Painter::new(Which::Content, screen, Some(display), None, &inputs);
+        let painter =
+            Painter::new(Which::Content, screen, Some(display), wiring.lend_content_display, None, &inputs);
         content = Some(painter.start("second-screen")?);
     }
     Ok((feed, ScreenControl { people, content, shown: None }))
@@ -187,7 +192,7 @@ mod tests {
     use tokio::sync::mpsc::unbounded_channel;
 
     use super::*;
-    use crate::input::Input;
+    use crate::{input::Input, loan::desk};
 
     fn seat(id: &str) -> Seat {
         Seat { id: id.into(), name: id.into(), video: true, ..Seat::default() }
@@ -282,9 +287,12 @@ mod tests {
         let board = VirtualBoard::new(VirtualBoardOptions::default());
         let (inputs, mut happened) = unbounded_channel();
         let (picture, _panel) = watch::channel(None);
+        let (borrower, lend_content_display) = desk::<Box<dyn Display>>();
         let (feed, mut control) = start(ScreenWiring {
             display: Some(Box::new(board.display())),
+            lend_display: desk().1,
             content_display: Some(Box::new(board.content_display())),
+            lend_content_display,
             picture,
             watchers: Watchers::default(),
             counters: Arc::default(),
@@ -314,5 +322,18 @@ mod tests {
         hear(&|input| matches!(input, Input::Faulty { part: Part::ContentDisplay, .. }));
         board.set_fault(Fault::ContentDisplayGone, false);
         hear(&|input| matches!(input, Input::Healthy { part: Part::ContentDisplay }));
+
+        // Lent, it shows what others want; back, what it is for.
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut loan = runtime.block_on(borrower.borrow()).unwrap();
+        loan.as_mut().unwrap().show(grey(20)).unwrap();
+        feed.push("slides", grey(90));
+        until("picture of the first screen", || {
+            feed.push("ada", grey(30));
+            middle(board.screen()) == Some(30)
+        });
+        assert_eq!(middle(board.content_screen()), Some(20));
+        drop(loan);
+        until("picture of before", || middle(board.content_screen()) == Some(90));
     }
 }

@@ -7,6 +7,10 @@ use std::{
 
 use rostrum_hal::screen_power::{ScreenPower, ScreenPowerError, ScreenState};
 
+use crate::loan::Lender;
+
+/// Time between two looks whether somebody wants to borrow it.
+const TURN: Duration = Duration::from_millis(200);
 /// Time that a screen gets until it is asked whether it did what it was told.
 const SETTLES: Duration = Duration::from_secs(5);
 /// Longest time between two tries with a screen that does not.
@@ -22,11 +26,14 @@ impl ScreenSwitch {
     ///
     /// # Errors
     /// When there are no threads left.
-    pub(crate) fn start(power: Box<dyn ScreenPower>) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        power: Box<dyn ScreenPower>,
+        lender: Lender<Box<dyn ScreenPower>>,
+    ) -> std::io::Result<Self> {
         let (sender, wanted) = mpsc::channel();
         std::thread::Builder::new()
             .name("screen-power".into())
-            .spawn(move || run(power, &wanted, SETTLES))?;
+            .spawn(move || run(power, lender, &wanted, SETTLES))?;
         Ok(Self(sender))
     }
 
@@ -37,10 +44,30 @@ impl ScreenSwitch {
     }
 }
 
-fn run(mut power: Box<dyn ScreenPower>, wanted: &mpsc::Receiver<bool>, settles: Duration) {
-    let mut next = wanted.recv().ok();
-    while let Some(on) = next {
-        next = bring(&mut *power, on, wanted, settles).or_else(|| wanted.recv().ok());
+fn run(
+    mut power: Box<dyn ScreenPower>,
+    mut lender: Lender<Box<dyn ScreenPower>>,
+    wanted: &mpsc::Receiver<bool>,
+    settles: Duration,
+) {
+    let mut next = None;
+    let mut last = None;
+    loop {
+        if let Some(ask) = lender.asked() {
+            power = ask.lend(power).blocking_wait();
+            // Whoever had it may have left it otherwise.
+            next = next.or(last);
+        }
+        if let Some(on) = next.take() {
+            last = Some(on);
+            next = bring(&mut *power, on, wanted, settles);
+            continue;
+        }
+        match wanted.recv_timeout(TURN) {
+            Ok(on) => next = Some(on),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
     }
 }
 
@@ -149,6 +176,7 @@ mod tests {
     fn what_is_wanted_meanwhile_takes_the_place_of_what_was() {
         let (screen, (want, wanted)) = (HardOfHearing::new(1_000), mpsc::channel());
         assert_eq!(want.send(false), Ok(()));
-        assert_eq!(bring(&mut screen.clone(), true, &wanted, Duration::from_secs(60)), Some(false));
+        let next = bring(&mut screen.clone(), true, &wanted, Duration::from_secs(60));
+        assert_eq!(next, Some(false));
     }
 }

@@ -20,6 +20,7 @@ use tokio::{
 
 use crate::{
     input::{Health, Input, Inputs},
+    loan::Lender,
     pulse::Pulses,
 };
 
@@ -41,13 +42,21 @@ pub(crate) fn button_name(role: &ButtonRole) -> String {
 }
 
 /// Tells of every press.
-pub(crate) fn watch_buttons(mut buttons: Box<dyn Buttons>, inputs: &Inputs) {
+pub(crate) fn watch_buttons(
+    mut buttons: Box<dyn Buttons>,
+    mut lender: Lender<Box<dyn Buttons>>,
+    inputs: &Inputs,
+) {
     let inputs = inputs.clone();
     let mut health = Health::of(Part::Buttons, &inputs);
     tokio::spawn(async move {
         loop {
             let next = tokio::select! {
                 next = buttons.next() => next,
+                ask = lender.wait() => {
+                    buttons = ask.lend(buttons).wait().await;
+                    continue;
+                }
                 // Nobody presses a button to say that it is back.
                 () = tokio::time::sleep(RETRY), if health.is_faulty() => {
                     if buttons.is_there() {
@@ -73,7 +82,11 @@ pub(crate) fn watch_buttons(mut buttons: Box<dyn Buttons>, inputs: &Inputs) {
 }
 
 /// Tells where the switch is, and of every move.
-pub(crate) fn watch_mute_switch(mut switch: Box<dyn MuteSwitch>, inputs: &Inputs) {
+pub(crate) fn watch_mute_switch(
+    mut switch: Box<dyn MuteSwitch>,
+    mut lender: Lender<Box<dyn MuteSwitch>>,
+    inputs: &Inputs,
+) {
     let inputs = inputs.clone();
     let mut health = Health::of(Part::MuteSwitch, &inputs);
     tokio::spawn(async move {
@@ -85,12 +98,23 @@ pub(crate) fn watch_mute_switch(mut switch: Box<dyn MuteSwitch>, inputs: &Inputs
                     if inputs.send(Input::MuteSwitch { cut }).is_err() {
                         return;
                     }
-                    now = switch.moved().await;
+                    now = tokio::select! {
+                        now = switch.moved() => now,
+                        ask = lender.wait() => {
+                            switch = ask.lend(switch).wait().await;
+                            switch.cut()
+                        }
+                    };
                 }
                 Err(error) => {
                     health.faulty(error);
-                    tokio::time::sleep(RETRY).await;
-                    now = switch.cut();
+                    now = tokio::select! {
+                        () = tokio::time::sleep(RETRY) => switch.cut(),
+                        ask = lender.wait() => {
+                            switch = ask.lend(switch).wait().await;
+                            switch.cut()
+                        }
+                    };
                 }
             }
         }
@@ -98,7 +122,11 @@ pub(crate) fn watch_mute_switch(mut switch: Box<dyn MuteSwitch>, inputs: &Inputs
 }
 
 /// Tells who is there, and of everybody who comes and goes.
-pub(crate) fn watch_presence(mut presence: Box<dyn Presence>, inputs: &Inputs) {
+pub(crate) fn watch_presence(
+    mut presence: Box<dyn Presence>,
+    mut lender: Lender<Box<dyn Presence>>,
+    inputs: &Inputs,
+) {
     let inputs = inputs.clone();
     tokio::spawn(async move {
         let mut now = presence.present();
@@ -117,11 +145,13 @@ pub(crate) fn watch_presence(mut presence: Box<dyn Presence>, inputs: &Inputs) {
             if inputs.send(Input::Presence { occupied }).is_err() {
                 return;
             }
-            now = if failed {
-                tokio::time::sleep(RETRY).await;
-                presence.present()
-            } else {
-                presence.changed().await
+            now = tokio::select! {
+                () = tokio::time::sleep(RETRY), if failed => presence.present(),
+                now = presence.changed(), if !failed => now,
+                ask = lender.wait() => {
+                    presence = ask.lend(presence).wait().await;
+                    presence.present()
+                }
             };
         }
     });

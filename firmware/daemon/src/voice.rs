@@ -20,14 +20,15 @@ use ringbuf::{
 use rostrum_audio::{CaptureChain, FRAME, Mode, PlayOut, TrackKey, VoiceOptions};
 use rostrum_hal::{
     Timestamp,
-    microphone::{MicrophoneArray, MicrophoneError},
-    speaker::{Speaker, SpeakerError},
+    microphone::{ArrayFormat, MicrophoneArray, MicrophoneError},
+    speaker::{Speaker, SpeakerError, SpeakerFormat},
 };
 use rostrum_room::Part;
 
 use crate::{
     counters::Counters,
     input::{Health, Inputs},
+    loan::{Lender, Lent},
     losses::Losses,
     pulse::{Pulse, Pulses},
     stay::Outlet,
@@ -37,6 +38,8 @@ use crate::{
 const DEAD_AFTER: Duration = Duration::from_secs(2);
 /// Time between two tries with a device that is gone.
 const RETRY: Duration = Duration::from_millis(200);
+/// Time between two looks whether a device that was lent is back.
+const AWAY: Duration = Duration::from_millis(20);
 /// Frames of the speaker's sound that may wait for the echo canceller.
 const REFERENCE_FRAMES: usize = 32;
 
@@ -82,7 +85,9 @@ pub(crate) struct Voice {
 /// What the threads work with.
 pub(crate) struct VoiceWiring {
     pub(crate) microphones: Option<Box<dyn MicrophoneArray>>,
+    pub(crate) lend_microphones: Lender<Box<dyn MicrophoneArray>>,
     pub(crate) speaker: Option<Box<dyn Speaker>>,
+    pub(crate) lend_speaker: Lender<Box<dyn Speaker>>,
     pub(crate) outlet: Outlet,
     pub(crate) counters: Arc<Counters>,
     pub(crate) inputs: Inputs,
@@ -109,6 +114,7 @@ pub(crate) fn start(wiring: VoiceWiring) -> anyhow::Result<Voice> {
             losses: Losses::default(),
             heard: Instant::now(),
             pulse: wiring.pulses.watch("capture", Timestamp::now()),
+            lender: wiring.lend_microphones,
         };
         std::thread::Builder::new()
             .name("capture".into())
@@ -116,12 +122,18 @@ pub(crate) fn start(wiring: VoiceWiring) -> anyhow::Result<Voice> {
     }
     if let Some(speaker) = wiring.speaker {
         let play_out = PlayOut::new(speaker.format().channels).context("the speaker cannot be used")?;
-        let switches = Arc::clone(&switches);
-        let health = Health::of(Part::Speaker, &wiring.inputs);
-        let pulse = wiring.pulses.watch("playout", Timestamp::now());
-        std::thread::Builder::new().name("playout".into()).spawn(move || {
-            run_play_out(speaker, play_out, &switches, &packets, reference_in, health, &pulse);
-        })?;
+        let player = Player {
+            play_out,
+            playing: HashSet::new(),
+            switches: Arc::clone(&switches),
+            packets,
+            health: Health::of(Part::Speaker, &wiring.inputs),
+            pulse: wiring.pulses.watch("playout", Timestamp::now()),
+            lender: wiring.lend_speaker,
+        };
+        std::thread::Builder::new()
+            .name("playout".into())
+            .spawn(move || player.run(speaker, reference_in))?;
     }
     Ok(Voice { switches, play })
 }
@@ -135,15 +147,25 @@ struct Capture {
     losses: Losses,
     heard: Instant,
     pulse: Pulse,
+    lender: Lender<Box<dyn MicrophoneArray>>,
 }
 
 impl Capture {
     fn run(mut self, mut microphones: Box<dyn MicrophoneArray>, mut played: impl Consumer<Item = f32>) {
         rostrum_board::ask_for_realtime();
-        let format = microphones.format();
+        let mut format = microphones.format();
         let mut samples = vec![0.0; format.period_frames * format.channels()];
         loop {
             self.pulse.beat(Timestamp::now());
+            if let Some(ask) = self.lender.asked() {
+                microphones = wait_for(ask.lend(microphones), &self.pulse);
+                self.heard = Instant::now();
+                if microphones.format() != format {
+                    format = microphones.format();
+                    samples = vec![0.0; format.period_frames * format.channels()];
+                    self.renew_chain(&format);
+                }
+            }
             match microphones.read(&mut samples) {
                 Ok(time) => {
                     hear_speaker(&mut self.chain, microphones.reference(), &mut played);
@@ -163,6 +185,15 @@ impl Capture {
                     std::thread::sleep(RETRY);
                 }
             }
+        }
+    }
+
+    /// Other microphones are in their place.
+    fn renew_chain(&mut self, format: &ArrayFormat) {
+        match CaptureChain::new(format, VoiceOptions::default()) {
+            Ok(chain) => self.chain = chain,
+            // Checked before they came: see `crate::devices`.
+            Err(error) => self.health.faulty(error),
         }
     }
 
@@ -202,45 +233,80 @@ fn hear_speaker(chain: &mut CaptureChain, own: Option<&[f32]>, played: &mut impl
     }
 }
 
-fn run_play_out(
-    mut speaker: Box<dyn Speaker>,
-    mut play_out: PlayOut,
-    switches: &VoiceSwitches,
-    packets: &mpsc::Receiver<Play>,
-    mut reference: impl Producer<Item = f32>,
-    mut health: Health,
-    pulse: &Pulse,
-) {
-    rostrum_board::ask_for_realtime();
-    let format = speaker.format();
-    let mut samples = vec![0.0; format.period_frames * format.channels];
-    let mut playing = HashSet::new();
+/// Waits for a device that is away, while the loop counts as turning.
+fn wait_for<T>(mut lent: Lent<T>, pulse: &Pulse) -> T {
     loop {
+        if let Some(device) = lent.returned() {
+            return device;
+        }
         pulse.beat(Timestamp::now());
-        for play in packets.try_iter() {
-            match play {
-                Play::Packet { track, sequence, rtp_timestamp, opus, arrival } => {
-                    playing.insert(track);
-                    // RTP counts packets in 16 bits (RFC 3550 §5.1).
-                    play_out.push(track, sequence as u16, rtp_timestamp, &opus, arrival);
+        std::thread::sleep(AWAY);
+    }
+}
+
+struct Player {
+    play_out: PlayOut,
+    playing: HashSet<TrackKey>,
+    switches: Arc<VoiceSwitches>,
+    packets: mpsc::Receiver<Play>,
+    health: Health,
+    pulse: Pulse,
+    lender: Lender<Box<dyn Speaker>>,
+}
+
+impl Player {
+    fn run(mut self, mut speaker: Box<dyn Speaker>, mut reference: impl Producer<Item = f32>) {
+        rostrum_board::ask_for_realtime();
+        let mut format = speaker.format();
+        let mut samples = vec![0.0; format.period_frames * format.channels];
+        loop {
+            self.pulse.beat(Timestamp::now());
+            if let Some(ask) = self.lender.asked() {
+                speaker = wait_for(ask.lend(speaker), &self.pulse);
+                if speaker.format() != format {
+                    format = speaker.format();
+                    samples = vec![0.0; format.period_frames * format.channels];
+                    self.renew_play_out(&format);
                 }
-                Play::Gone(track) => {
-                    playing.remove(&track);
-                    play_out.remove(track);
+            }
+            self.take_packets();
+            self.play_out.set_volume(self.switches.volume.load(SeqCst));
+            self.play_out.mix(&mut samples);
+            // A canceller that does not keep up loses the newest: it finds the delay again by itself.
+            reference.push_slice(self.play_out.reference());
+            match speaker.write(&samples) {
+                Ok(_) | Err(SpeakerError::Underrun) => self.health.healthy(),
+                Err(error) => {
+                    self.health.faulty(error);
+                    // Keep the pace, so that nothing piles up for the time when it is back.
+                    std::thread::sleep(Duration::from_millis(10));
                 }
-                Play::Nobody => playing.drain().for_each(|track| play_out.remove(track)),
             }
         }
-        play_out.set_volume(switches.volume.load(SeqCst));
-        play_out.mix(&mut samples);
-        // A canceller that does not keep up loses the newest: it finds the delay again by itself.
-        reference.push_slice(play_out.reference());
-        match speaker.write(&samples) {
-            Ok(_) | Err(SpeakerError::Underrun) => health.healthy(),
-            Err(error) => {
-                health.faulty(error);
-                // Keep the pace, so that nothing piles up for the time when it is back.
-                std::thread::sleep(Duration::from_millis(10));
+    }
+
+    /// Another speaker is in its place.
+    fn renew_play_out(&mut self, format: &SpeakerFormat) {
+        match PlayOut::new(format.channels) {
+            Ok(play_out) => self.play_out = play_out,
+            // Checked before it came: see `crate::devices`.
+            Err(error) => self.health.faulty(error),
+        }
+    }
+
+    fn take_packets(&mut self) {
+        for play in self.packets.try_iter() {
+            match play {
+                Play::Packet { track, sequence, rtp_timestamp, opus, arrival } => {
+                    self.playing.insert(track);
+                    // RTP counts packets in 16 bits (RFC 3550 §5.1).
+                    self.play_out.push(track, sequence as u16, rtp_timestamp, &opus, arrival);
+                }
+                Play::Gone(track) => {
+                    self.playing.remove(&track);
+                    self.play_out.remove(track);
+                }
+                Play::Nobody => self.playing.drain().for_each(|track| self.play_out.remove(track)),
             }
         }
     }

@@ -1,10 +1,14 @@
 //! What the panel asks of the daemon.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
+use rostrum_hal::{DeviceKind, selftest::Part};
 use tokio::sync::oneshot;
 
-use crate::settings::{Settings, SettingsPatch};
+use crate::{
+    devices::DeviceChoices,
+    settings::{Settings, SettingsPatch},
+};
 
 /// Where the daemon answers. Dropping it tells the caller that the terminal is not ready.
 pub type Reply<T> = oneshot::Sender<Result<T, CommandError>>;
@@ -44,6 +48,42 @@ pub enum PanelCommand {
         /// The answer.
         reply: Reply<Settings>,
     },
+    /// List the devices that could be used.
+    ListDevices {
+        /// The answer.
+        reply: Reply<DeviceChoices>,
+    },
+    /// Use another device from now on, also after a restart. Answered when it is in use; the old one stays when the new
+    /// one cannot be used.
+    SwitchDevice {
+        /// Which kind.
+        kind: DeviceKind,
+        /// A [`crate::DeviceChoice::id`].
+        id: String,
+        /// The answer.
+        reply: Reply<()>,
+    },
+    /// Test parts of the terminal, outside of a meeting. Answered when it begins; the state tells the rest.
+    StartSelftest {
+        /// Which parts; all of them when there is none.
+        parts: BTreeSet<Part>,
+        /// Somebody is there to look, to press and to answer.
+        person: bool,
+        /// The answer.
+        reply: Reply<()>,
+    },
+    /// Answer the question of the test.
+    AnswerSelftest {
+        /// The answer to the question.
+        yes: bool,
+        /// The answer to the caller.
+        reply: Reply<()>,
+    },
+    /// End the test; what was found stays.
+    StopSelftest {
+        /// The answer.
+        reply: Reply<()>,
+    },
     /// Make one picture of the room's screen in its full size.
     Snapshot {
         /// Quality of the JPEG, 1..=100.
@@ -72,6 +112,8 @@ pub struct CommandError {
 pub enum CommandErrorKind {
     /// The room's state forbids it (HTTP 409): a hardware switch cuts the microphones.
     Refused,
+    /// What it names is not there (HTTP 404).
+    NotFound,
     /// A part that it needs does not work now (HTTP 503).
     Unavailable,
 }

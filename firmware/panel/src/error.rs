@@ -142,6 +142,7 @@ impl From<CommandError> for ApiError {
     fn from(error: CommandError) -> Self {
         let status = match error.kind {
             CommandErrorKind::Refused => StatusCode::CONFLICT,
+            CommandErrorKind::NotFound => StatusCode::NOT_FOUND,
             CommandErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, error.code, error.message, error.hint)

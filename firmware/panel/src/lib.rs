@@ -6,6 +6,7 @@
 mod board;
 mod command;
 mod desk;
+mod devices;
 mod error;
 mod extract;
 mod files;
@@ -28,6 +29,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use board::BoardState;
 pub use command::{CommandError, CommandErrorKind, PanelCommand, Reply};
+pub use devices::{DeviceChoice, DeviceChoices, Selftest};
 pub use error::{ErrorBody, PanelError};
 pub use routes::{openapi, router};
 pub use serve::serve;

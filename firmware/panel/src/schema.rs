@@ -1,5 +1,6 @@
 //! OpenAPI shapes of types that live in crates which know nothing of OpenAPI.
 
+use rostrum_hal::selftest::Part;
 use rostrum_room::{MuteReason, Phase, Severity};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -77,11 +78,63 @@ pub(crate) struct ControlStateSchema {
     read_only: bool,
 }
 
+/// What became of one part in a test.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Check)]
+pub(crate) struct CheckSchema {
+    /// The part; a light has a name of its own.
+    name: String,
+    /// How it went.
+    outcome: OutcomeSchema,
+    /// What is wrong, when it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+    /// What to do, when it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+    /// Why it was not tested, when it was skipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// What was measured.
+    figures: Vec<FigureSchema>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Outcome)]
+#[serde(rename_all = "snake_case")]
+#[allow(dead_code, reason = "all there are, for the description")]
+pub(crate) enum OutcomeSchema {
+    /// It works.
+    Passed,
+    /// It does not.
+    Failed,
+    /// It was not tested.
+    Skipped,
+}
+
+/// Something measured.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Figure)]
+pub(crate) struct FigureSchema {
+    /// What.
+    name: String,
+    /// How much.
+    value: f64,
+    /// Of what; empty for plain numbers.
+    unit: String,
+}
+
+pub(crate) fn parts() -> utoipa::openapi::Array {
+    let part = string(names(&Part::ALL)).description(Some("A part of the terminal.")).build();
+    utoipa::openapi::ArrayBuilder::new().items(part).build()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use rostrum_hal::camera::{CameraControl, ControlState};
+    use rostrum_hal::selftest::{Check, Figure, Outcome};
 
     #[test]
     fn the_shape_of_a_control_is_that_of_the_camera() {
@@ -92,5 +145,23 @@ mod tests {
         let control = "pan".to_owned();
         let told = ControlStateSchema { control, minimum, maximum, step, default, value, read_only };
         assert_eq!(real.unwrap(), serde_json::to_value(told).unwrap());
+    }
+
+    #[test]
+    fn the_shape_of_a_check_is_that_of_the_test() {
+        let real = Check {
+            name: "camera".into(),
+            outcome: Outcome::failed("it is black", "open it"),
+            figures: vec![Figure::new("rate", 30.0, "Hz")],
+        };
+        let told = CheckSchema {
+            name: "camera".into(),
+            outcome: OutcomeSchema::Failed,
+            problem: Some("it is black".into()),
+            remedy: Some("open it".into()),
+            reason: None,
+            figures: vec![FigureSchema { name: "rate".into(), value: 30.0, unit: "Hz".into() }],
+        };
+        assert_eq!(serde_json::to_value(real).unwrap(), serde_json::to_value(told).unwrap());
     }
 }

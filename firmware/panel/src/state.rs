@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::board::BoardState;
+use crate::devices::Selftest;
 use crate::{schema, settings::Settings};
 
 /// Everything there is to show.
@@ -42,6 +43,8 @@ pub struct State {
     pub errors: Vec<Problem>,
     /// The devices in use.
     pub devices: Devices,
+    /// The test of the devices that runs, or the last one; `null` when there was none since the start.
+    pub selftest: Option<Selftest>,
     /// Counters and measurements of the meeting.
     pub statistics: Statistics,
     /// The board is the virtual one: its buttons, lights and faults are under `/api/v1/board`.

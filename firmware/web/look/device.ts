@@ -27,7 +27,12 @@ export function freshState(): State {
       self_view: true, join_muted: false,
     },
     guest_link: "http://192.168.1.20:7880/guest?channel=boardroom&invite=eyJhbGciOiJIUzI1NiJ9.eyJjaCI6ImJvYXJkcm9vbSJ9.5vA8",
-    errors: [], devices: { display: { name: "Virtual screen", ok: true } }, virtual: true,
+    errors: [], virtual: true, selftest: null,
+    devices: {
+      camera: { name: "Virtual camera", ok: true }, microphones: { name: "Virtual array", ok: true },
+      speaker: { name: "Virtual speaker", ok: false }, encoder: { name: "x264enc", ok: true },
+      display: { name: "Virtual screen", ok: true }, content_display: null,
+    },
     board: {
       indicators: { status: { rgb: [60, 60, 60], blink_ms: null }, mute: { rgb: [255, 0, 0], blink_ms: null } },
       buttons: { join: false, mute: false, volume_up: false, volume_down: false }, mute_switch_cut: false,

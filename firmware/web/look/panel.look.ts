@@ -212,4 +212,42 @@ describe("the panel", () => {
     await by("enter").click();
     await by("panel").waitFor();
   });
+
+  for (const [name, size, scheme] of [["phone-dark", PHONE, "dark"], ["laptop-light", LAPTOP, "light"]] as const) {
+    it(`tests and exchanges devices: ${name}`, async () => {
+      device.answers["GET devices"] = {
+        status: 200,
+        body: {
+          camera: [
+            { id: "profile", title: "Virtual camera", chosen: true, problem: null },
+            { id: "driver = \"v4l2\", serial = \"0042\"", title: "Wide PTZ", chosen: false, problem: null },
+          ],
+          microphones: [{ id: "profile", title: "Virtual array", chosen: true, problem: null }], speaker: [],
+        },
+      };
+      await open(size, scheme);
+      await by("devices-open").click();
+      await by("choose-camera").selectOption("Wide PTZ");
+      await expect.poll(() => device.asked.find((one) => one.path === "devices/camera")?.body)
+        .toEqual({ id: "driver = \"v4l2\", serial = \"0042\"" });
+      await by("test-camera").click();
+      await expect.poll(() => device.asked.find((one) => one.path === "selftest")?.body).toEqual({ parts: ["camera"], person: true });
+      device.show((state) => {
+        state.selftest = {
+          running: true, part: "light mute", please: null, question: "Is the light mute red (or lit, if it has one colour)?",
+          remaining: 3, checks: [
+            { name: "camera", outcome: "passed", figures: [{ name: "rate", value: 29.97, unit: "Hz" }, { name: "lost", value: 0, unit: "frames" }] },
+            { name: "clock", outcome: "skipped", reason: "this system does not tell whether it is set; its date can be", figures: [] },
+            { name: "sound", outcome: "failed", problem: "microphone 3 gives nothing but zeros", remedy: "free its hole from dust; renew the array", figures: [] },
+          ],
+        };
+      });
+      await by("selftest-yes").waitFor();
+      await by("selftest-checks").scrollIntoViewIfNeeded();
+      await shoot(page, `panel-devices-${name}`);
+      expect(await overflows()).toBe(false);
+      await by("selftest-yes").click();
+      await expect.poll(() => device.asked.find((one) => one.path === "selftest/answer")?.body).toEqual({ yes: true });
+    });
+  }
 });

@@ -2,6 +2,7 @@
 
 mod board;
 mod camera;
+mod devices;
 mod events;
 mod room;
 mod screen;
@@ -48,6 +49,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
     tags(
         (name = "room", description = "The meeting"),
         (name = "camera", description = "Pan, tilt, zoom and presets"),
+        (name = "devices", description = "Which devices are used, and their test"),
         (name = "screen", description = "What the room's screen shows"),
         (name = "board", description = "The virtual board; 404 on a real one"),
         (name = "session", description = "Who may"),
@@ -75,6 +77,10 @@ fn interface(shared: &Shared) -> (Router<Shared>, utoipa::openapi::OpenApi) {
         .routes(routes!(camera::set_control))
         .routes(routes!(camera::preset, camera::store_preset, camera::delete_preset))
         .routes(routes!(camera::recall_preset))
+        .routes(routes!(devices::devices))
+        .routes(routes!(devices::switch_device))
+        .routes(routes!(devices::start_selftest, devices::stop_selftest))
+        .routes(routes!(devices::answer_selftest))
         .routes(routes!(screen::snapshot))
         .routes(routes!(screen::live))
         .routes(routes!(board::board))

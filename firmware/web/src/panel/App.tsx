@@ -3,6 +3,7 @@ import { shown } from "../shared/names";
 import { Notice } from "../shared/Notice";
 import { shortcut } from "../shared/shortcuts";
 import { Camera } from "./Camera";
+import { Devices } from "./Devices";
 import { Gate } from "./Gate";
 import { GuestLink } from "./GuestLink";
 import { Meeting } from "./Meeting";
@@ -84,6 +85,7 @@ export function App() {
             {panel.state.virtual && <VirtualBoard />}
             <People />
             <RoomSettings />
+            <Devices />
           </div>
         </div>
         <footer className="soft small foot">

@@ -21,12 +21,20 @@ const DIRECTIONS: { control: string; direction: 1 | -1; icon: IconName; label: s
   { control: "tilt", direction: -1, icon: "down", label: "Tilt down", place: "down" },
 ];
 
-const SLIDERS = ["pan", "tilt", "zoom", "focus", "exposure"];
+const SLIDERS = [
+  "pan", "tilt", "zoom", "focus", "exposure", "gain", "white_balance", "backlight", "brightness", "contrast", "saturation",
+  "sharpness",
+];
 const SWITCHES: Record<string, string> = {
-  focus_auto: "Focus by itself", exposure_auto: "Exposure by itself", privacy: "Privacy cover",
+  focus_auto: "Focus by itself", exposure_auto: "Exposure by itself", white_balance_auto: "White balance by itself",
+  privacy: "Privacy cover",
 };
+/** What the mains do to lamps. */
+const POWER_LINES: [number, string][] = [[0, "Not removed"], [1, "50 Hz mains"], [2, "60 Hz mains"], [3, "Found by itself"]];
 /** Which switch takes a slider out of the hand. */
-const AUTOMATIC: Record<string, string> = { focus: "focus_auto", exposure: "exposure_auto" };
+const AUTOMATIC: Record<string, string> = {
+  focus: "focus_auto", exposure: "exposure_auto", white_balance: "white_balance_auto",
+};
 
 /** Pan, tilt and zoom by press and hold, exact values by sliders, and presets. */
 export function Camera() {
@@ -87,6 +95,18 @@ export function Camera() {
                 send={(value) => set(name, value)} />
             );
           })}
+          {controls.has("power_line") && (
+            <label className="field">
+              <span>Flicker of lamps</span>
+              <select className="input" data-testid="control-power_line" value={controls.get("power_line")!.value}
+                disabled={controls.get("power_line")!.read_only}
+                onChange={(event) => void set("power_line", Number(event.target.value))}>
+                {POWER_LINES.filter(([value]) => value <= controls.get("power_line")!.maximum).map(([value, words]) => (
+                  <option key={value} value={value}>{words}</option>
+                ))}
+              </select>
+            </label>
+          )}
           {Object.keys(SWITCHES).filter((name) => controls.has(name)).map((name) => (
             <label className="switch-row" key={name}>
               <span>{SWITCHES[name]}</span>

@@ -3,7 +3,7 @@ import { Latest } from "./latest";
 import { Live, type Ground, type Standing } from "./live";
 import { allowed, spoken, stepped } from "./ptz";
 import type { Control, State } from "./types";
-import { company, hearing, lasted, PHASES } from "./words";
+import { company, hearing, lasted, measured, PHASES } from "./words";
 
 const control = (name: string, more: Partial<Control> = {}): Control => ({
   control: name, minimum: -612000, maximum: 612000, step: 1, default: 0, value: 0, read_only: false, ...more,
@@ -41,6 +41,7 @@ describe("the arrows of the camera", () => {
     expect(spoken("pan", -36000)).toBe("10° left");
     expect(spoken("tilt", 0)).toBe("level");
     expect(spoken("zoom", 250)).toBe("2.5×");
+    expect(spoken("white_balance", 4600)).toBe("4600 K");
   });
 });
 
@@ -182,5 +183,12 @@ describe("plain words", () => {
     expect(lasted(59e6)).toBe("under a minute");
     expect(lasted(61e6)).toBe("1 min");
     expect(lasted(3_900e6)).toBe("1 h 5 min");
+  });
+});
+
+describe("a self-test", () => {
+  it("tells what it measured with units", () => {
+    expect(measured({ name: "rate", value: 29.97, unit: "Hz" })).toBe("rate 29.97 Hz");
+    expect(measured({ name: "pressed", value: 4, unit: "" })).toBe("pressed 4");
   });
 });

@@ -39,6 +39,8 @@ export function spoken(control: string, value: number): string {
       return `1/${Math.max(1, Math.round(10000 / Math.max(1, value)))} s`;
     case "focus":
       return value === 0 ? "far" : String(value);
+    case "white_balance":
+      return `${value} K`;
     default:
       return String(value);
   }

@@ -14,6 +14,7 @@ export interface State {
   guest_link: string | null;
   errors: Problem[];
   devices: Record<string, Device | null>;
+  selftest: Selftest | null;
   virtual: boolean;
   board: BoardState | null;
   version: string;
@@ -91,6 +92,42 @@ export interface Problem {
 export interface Device {
   name: string;
   ok: boolean;
+}
+
+export type DeviceKind = "camera" | "microphones" | "speaker";
+
+export type DeviceChoices = Record<DeviceKind, DeviceChoice[]>;
+
+export interface DeviceChoice {
+  id: string;
+  title: string;
+  chosen: boolean;
+  problem: string | null;
+}
+
+/** A test of the devices that runs, or the last one. */
+export interface Selftest {
+  running: boolean;
+  part: string | null;
+  please: string | null;
+  question: string | null;
+  checks: Check[];
+  remaining: number;
+}
+
+export interface Check {
+  name: string;
+  outcome: "passed" | "failed" | "skipped";
+  problem?: string;
+  remedy?: string;
+  reason?: string;
+  figures: Figure[];
+}
+
+export interface Figure {
+  name: string;
+  value: number;
+  unit: string;
 }
 
 /** The inside of the virtual board: what its lights really show, not what they should. */

@@ -1,4 +1,4 @@
-import type { MuteReason, Phase, RoomState } from "./types";
+import type { Figure, MuteReason, Phase, RoomState } from "./types";
 
 /** The state in the biggest letters of the page. */
 export const PHASES: Record<Phase, string> = {
@@ -52,4 +52,9 @@ export function company(others: number): string {
 export function label(name: string): string {
   const words = name.replaceAll("_", " ");
   return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+/** A figure of a test, with its unit. */
+export function measured(figure: Figure): string {
+  return [figure.name, figure.value, figure.unit].join(" ").trim();
 }

@@ -1,16 +1,13 @@
-//! `rostrumd selftest`: opens the board and lets `fleet` test its parts, while no meeting runs.
+//! `rostrumd selftest`: opens the board and lets `fleet` test its parts, while no other rostrumd runs.
 
 use std::{
     io::{BufRead, Write},
     path::Path,
-    time::SystemTime,
 };
 
 use anyhow::bail;
 use rostrum_board::{OpenOptions, Profile};
-use rostrum_fleet::selftest::{self, Circumstances, Clock, Decode, Outcome, Parts, Person, Progress, Report};
-use rostrum_hal::{FrameSize, PixelFormat, camera::StreamFormat};
-use rostrum_media::MjpegDecoder;
+use rostrum_fleet::selftest::{self, Circumstances, Outcome, Part, Parts, Person, Progress, Report};
 use rostrum_rtc::config::load;
 
 use crate::config::{Config, Picture};
@@ -27,6 +24,18 @@ pub(crate) struct Options {
     /// Test the board of this profile (name or path) in the place of the configuration's, and no service.
     #[arg(long, value_name = "PROFILE")]
     profile: Option<String>,
+    /// Test only these, such as camera,sound,mute_switch; all parts when left out.
+    #[arg(long, value_name = "PART", value_delimiter = ',', value_parser = part)]
+    only: Vec<Part>,
+}
+
+fn part(word: &str) -> Result<Part, String> {
+    let all = || Part::ALL.into_iter();
+    let named = |part: &Part| part.name().replace(' ', "_");
+    all().find(|part| named(part) == word).ok_or_else(|| {
+        let names: Vec<_> = all().map(|part| named(&part)).collect();
+        format!("there is no such part; there are {}", names.join(", "))
+    })
 }
 
 /// Tests the board, prints the result, and fails when a part does.
@@ -55,35 +64,40 @@ async fn test(options: &Options, config: &Path) -> anyhow::Result<Report> {
                 clip: config.board.clip,
                 camera_id: config.board.camera_id,
                 udid: config.board.udid,
-                seed: None,
                 later: true,
+                ..OpenOptions::default()
             };
             (config.board.profile, open, config.picture, Some(config.service.url))
         }
     };
-    let board = rostrum_board::open(&Profile::named_or_path(&profile)?, open)?;
+    let mut board = rostrum_board::open(&Profile::named_or_path(&profile)?, open)?;
     let circumstances = Circumstances {
-        picture: StreamFormat {
-            pixel_format: PixelFormat::Yuv420,
-            size: FrameSize::new(picture.width, picture.height),
-            frame_rate_hz: picture.frame_rate_hz,
+        wanted: if options.only.is_empty() {
+            Part::ALL.into()
+        } else {
+            options.only.iter().copied().collect()
         },
+        picture: super::stream_format(&picture),
         service,
-        clock: Clock { now: SystemTime::now(), is_synchronised: rostrum_board::clock_is_synchronised() },
+        clock: super::clock(),
         person: options.ask.then(person),
-        decode: Some(decode()),
+        decode: Some(super::decode()),
     };
     let parts = Parts {
-        camera: board.camera,
-        microphones: board.microphones,
-        speaker: board.speaker,
-        encoder: board.encoder,
-        display: board.display,
-        indicators: board.indicators,
-        buttons: board.buttons,
-        mute_switch: board.mute_switch,
+        camera: board.camera.as_deref_mut().map(|camera| camera as _),
+        microphones: board.microphones.as_deref_mut().map(|microphones| microphones as _),
+        speaker: board.speaker.as_deref_mut().map(|speaker| speaker as _),
+        encoder: Some(board.encoder),
+        scaler: board.scaler,
+        display: board.display.as_deref_mut().map(|display| display as _),
+        content_display: board.content_display.as_deref_mut().map(|display| display as _),
+        screen_power: board.screen_power.as_deref_mut().map(|power| power as _),
+        indicators: &mut board.indicators,
+        buttons: board.buttons.as_deref_mut().map(|buttons| buttons as _),
+        mute_switch: board.mute_switch.as_deref_mut().map(|switch| switch as _),
+        presence: board.presence.as_deref_mut().map(|presence| presence as _),
         watchdog: board.watchdog,
-        identity: board.identity,
+        identity: Some(&mut *board.identity),
     };
     Ok(selftest::run(parts, circumstances, &mut tell).await)
 }
@@ -95,7 +109,7 @@ fn tell(progress: Progress<'_>) {
     let _ = match progress {
         Progress::Begins(name) => writeln!(out, "{name} ..."),
         Progress::Please(what) => writeln!(out, "  {what}"),
-        Progress::Over(check) => writeln!(out, "{check}"),
+        Progress::Over(check) => writeln!(out, "{}", selftest::line(check)),
         _ => Ok(()),
     };
 }
@@ -125,13 +139,6 @@ fn ask(question: &str, answers: &mut impl BufRead) -> bool {
             _ => {}
         }
     }
-}
-
-fn decode() -> Decode {
-    let mut decoder = MjpegDecoder::new();
-    Box::new(move |frame| {
-        (frame.format == PixelFormat::Mjpeg).then(|| decoder.decode(&frame.in_memory()).ok()).flatten()
-    })
 }
 
 #[cfg(test)]

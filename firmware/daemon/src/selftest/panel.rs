@@ -1,0 +1,221 @@
+//! The self-test from the panel, with the devices that are in use: each is borrowed, and goes back.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use rostrum_fleet::selftest::{self, Check, Circumstances, Part, Parts, Person, Progress};
+use rostrum_hal::{encoder::VideoEncoderFactory, identity::Identity, scaler::VideoScalerFactory};
+use rostrum_panel::{CommandError, CommandErrorKind, Selftest};
+use tokio::{
+    sync::{Mutex, oneshot},
+    task::JoinHandle,
+};
+use url::Url;
+
+use crate::{
+    config::Picture,
+    devices::Borrowers,
+    input::{Input, Inputs},
+    loan::{Borrower, Loan},
+};
+
+/// What happens in a test.
+#[derive(Debug)]
+pub(crate) enum TestEvent {
+    Turn(Part),
+    Begins(String),
+    Please(String),
+    Question(String, oneshot::Sender<bool>),
+    Over(Check),
+    End,
+}
+
+/// What a test takes that is not borrowed.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) borrowers: Borrowers,
+    pub(crate) encoder: Arc<dyn VideoEncoderFactory>,
+    pub(crate) scaler: Option<Arc<dyn VideoScalerFactory>>,
+    pub(crate) identity: Arc<Mutex<Box<dyn Identity>>>,
+    pub(crate) picture: Picture,
+    pub(crate) service: Url,
+    pub(crate) inputs: Inputs,
+}
+
+/// The test that runs, or the last one.
+pub(crate) struct Tests {
+    surroundings: Surroundings,
+    /// Counts them, so that the last words of an earlier one are told apart.
+    run: u64,
+    task: Option<JoinHandle<()>>,
+    wanted: BTreeSet<Part>,
+    shown: Option<Selftest>,
+    asker: Option<oneshot::Sender<bool>>,
+}
+
+impl Tests {
+    pub(crate) fn new(surroundings: Surroundings) -> Self {
+        Self { surroundings, run: 0, task: None, wanted: BTreeSet::new(), shown: None, asker: None }
+    }
+
+    /// What the panel shows.
+    pub(crate) fn shown(&self) -> Option<Selftest> {
+        self.shown.clone()
+    }
+
+    /// Begins a test of `parts`, or of all when there is none, in the place of one that runs.
+    pub(crate) fn start(&mut self, parts: BTreeSet<Part>, person: bool) {
+        self.stop();
+        self.run += 1;
+        self.wanted = if parts.is_empty() { Part::ALL.into() } else { parts };
+        // It is fed by those whose health it watches, and must not be stopped.
+        self.wanted.remove(&Part::Watchdog);
+        self.shown = Some(Selftest { running: true, remaining: self.wanted.len(), ..Selftest::default() });
+        let teller = Teller { run: self.run, inputs: self.surroundings.inputs.clone() };
+        let (surroundings, wanted) = (self.surroundings.clone(), self.wanted.clone());
+        self.task = Some(tokio::spawn(async move {
+            let answerer = person.then(|| teller.person());
+            test(surroundings, wanted, answerer, &teller).await;
+            teller.tell(TestEvent::End);
+        }));
+    }
+
+    /// Ends it; its devices go back by themselves.
+    pub(crate) fn stop(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.asker = None;
+        if let Some(shown) = &mut self.shown {
+            let checks = std::mem::take(&mut shown.checks);
+            *shown = Selftest { checks, ..Selftest::default() };
+        }
+    }
+
+    /// Somebody answers its question.
+    pub(crate) fn answer(&mut self, yes: bool) -> Result<(), CommandError> {
+        let is_told = self.asker.take().is_some_and(|asker| asker.send(yes).is_ok());
+        if let Some(shown) = &mut self.shown {
+            shown.question = None;
+        }
+        if is_told {
+            return Ok(());
+        }
+        Err(CommandError {
+            kind: CommandErrorKind::Refused,
+            code: "no_question".into(),
+            message: "The self-test asks nothing now.".into(),
+            hint: "Wait for its next question.".into(),
+        })
+    }
+
+    /// Follows it.
+    pub(crate) fn happened(&mut self, run: u64, event: TestEvent) {
+        let Some(shown) = self.shown.as_mut().filter(|shown| shown.running && run == self.run) else {
+            return;
+        };
+        match event {
+            TestEvent::Turn(part) => {
+                shown.part = Some(part.name().into());
+                shown.remaining = self.wanted.iter().filter(|wanted| **wanted >= part).count();
+            }
+            TestEvent::Begins(name) => shown.part = Some(name),
+            TestEvent::Please(what) => shown.please = Some(what),
+            TestEvent::Question(question, asker) => {
+                shown.question = Some(question);
+                self.asker = Some(asker);
+            }
+            TestEvent::Over(check) => {
+                shown.checks.push(check);
+                shown.please = None;
+                shown.question = None;
+            }
+            TestEvent::End => self.end(),
+        }
+    }
+}
+
+/// Tells the deciding task.
+struct Teller {
+    run: u64,
+    inputs: Inputs,
+}
+
+impl Teller {
+    fn tell(&self, event: TestEvent) {
+        // The receiver ends only with the program.
+        let _ = self.inputs.send(Input::Test { run: self.run, event });
+    }
+
+    /// Whoever looks at the panel.
+    fn person(&self) -> Person {
+        let (run, inputs) = (self.run, self.inputs.clone());
+        Box::new(move |question| {
+            let teller = Self { run, inputs: inputs.clone() };
+            Box::pin(async move {
+                let (asker, answer) = oneshot::channel();
+                teller.tell(TestEvent::Question(question, asker));
+                answer.await.unwrap_or(false)
+            })
+        })
+    }
+}
+
+async fn test(surroundings: Surroundings, wanted: BTreeSet<Part>, person: Option<Person>, teller: &Teller) {
+    let Surroundings { borrowers, encoder, scaler, identity, picture, service, .. } = surroundings;
+    let is = |part| wanted.contains(&part);
+    let mut camera = lent(is(Part::Camera), &borrowers.camera).await;
+    let mut microphones = lent(is(Part::Sound), &borrowers.microphones).await;
+    let mut speaker = lent(is(Part::Sound), &borrowers.speaker).await;
+    let mut display = lent(is(Part::Display), &borrowers.display).await;
+    let mut content_display = lent(is(Part::ContentDisplay), &borrowers.content_display).await;
+    let mut screen_power = lent(is(Part::ScreenPower), &borrowers.screen_power).await;
+    let mut lights = lent(is(Part::Lights), &borrowers.lights).await;
+    let mut buttons = lent(is(Part::Buttons), &borrowers.buttons).await;
+    let mut mute_switch = lent(is(Part::MuteSwitch) || is(Part::Sound), &borrowers.mute_switch).await;
+    let mut presence = lent(is(Part::Presence), &borrowers.presence).await;
+    let mut identity = identity.lock().await;
+    let parts = Parts {
+        camera: device(&mut camera).map(|camera| &mut **camera as _),
+        microphones: device(&mut microphones).map(|microphones| &mut **microphones as _),
+        speaker: device(&mut speaker).map(|speaker| &mut **speaker as _),
+        encoder: Some(encoder),
+        scaler,
+        display: device(&mut display).map(|display| &mut **display as _),
+        content_display: device(&mut content_display).map(|display| &mut **display as _),
+        screen_power: device(&mut screen_power).map(|power| &mut **power as _),
+        indicators: device(&mut lights).map(Vec::as_mut_slice).unwrap_or_default(),
+        buttons: device(&mut buttons).map(|buttons| &mut **buttons as _),
+        mute_switch: device(&mut mute_switch).map(|switch| &mut **switch as _),
+        presence: device(&mut presence).map(|presence| &mut **presence as _),
+        watchdog: None,
+        identity: Some(&mut **identity),
+    };
+    let circumstances = Circumstances {
+        wanted,
+        picture: super::stream_format(&picture),
+        service: Some(service),
+        clock: super::clock(),
+        person,
+        decode: Some(super::decode()),
+    };
+    let mut tell = |progress: Progress<'_>| match progress {
+        Progress::Turn(part) => teller.tell(TestEvent::Turn(part)),
+        Progress::Begins(name) => teller.tell(TestEvent::Begins(name.into())),
+        Progress::Please(what) => teller.tell(TestEvent::Please(what.into())),
+        Progress::Over(check) => teller.tell(TestEvent::Over(check.clone())),
+        _ => {}
+    };
+    selftest::run(parts, circumstances, &mut tell).await;
+}
+
+async fn lent<T>(is_wanted: bool, borrower: &Borrower<T>) -> Option<Loan<T>> {
+    if is_wanted { borrower.borrow().await } else { None }
+}
+
+fn device<T>(loan: &mut Option<Loan<T>>) -> Option<&mut T> {
+    loan.as_mut().and_then(|loan| loan.as_mut())
+}
