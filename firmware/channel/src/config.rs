@@ -34,6 +34,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// Invites and the tokens of guests.
     pub guests: Guests,
+    /// Hardware terminals that get tokens by keys of their own.
+    pub devices: Devices,
     /// What others may do to a participant.
     pub privacy: Privacy,
 }
@@ -308,6 +310,22 @@ pub struct Guests {
 impl Default for Guests {
     fn default() -> Self {
         Self { invite_hours: 24, token_minutes: 60 }
+    }
+}
+
+/// Hardware terminals that get tokens by keys of their own.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Devices {
+    /// Where it is kept which terminals are known; made when the first one is registered.
+    pub file: PathBuf,
+    /// How long a token works that a terminal gets (a terminal in a meeting stays in it).
+    pub token_minutes: u64,
+}
+
+impl Default for Devices {
+    fn default() -> Self {
+        Self { file: PathBuf::from("/var/lib/rostrum/devices.json"), token_minutes: 60 }
     }
 }
 

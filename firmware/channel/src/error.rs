@@ -16,6 +16,9 @@ pub enum ServiceError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The file of the hardware terminals cannot be used.
+    #[error(transparent)]
+    Devices(#[from] crate::DevicesError),
     /// Certificate or key of HTTPS cannot be used.
     #[error(transparent)]
     Tls(#[from] crate::TlsError),

@@ -6,8 +6,9 @@
 
 pub mod addresses;
 pub mod config;
+pub mod devices;
 mod doors;
-pub mod error;
+mod error;
 pub mod forward;
 mod media_tcp;
 mod media_thread;
@@ -18,6 +19,7 @@ pub mod transport;
 mod udp;
 
 pub use config::Config;
+pub use devices::DevicesError;
 pub use doors::tls::TlsError;
 pub use error::ServiceError;
 pub use service::{RunningService, serve};

@@ -14,6 +14,7 @@ use url::Url;
 
 use crate::addresses;
 use crate::config::{Config, TcpListen};
+use crate::devices::Devices;
 use crate::doors::tls::{self, Certificates};
 use crate::doors::{self, Doors, Gate, GateLimits, Listener};
 use crate::error::ServiceError;
@@ -53,6 +54,7 @@ pub struct RunningService {
 /// # Errors
 /// [`ServiceError`] when a port is taken or the machine does not let it start.
 pub async fn serve(config: Config) -> Result<RunningService, ServiceError> {
+    let devices = Devices::open(&config.devices.file)?;
     let certificates = config.http.tls.as_ref().map(Certificates::load).transpose()?;
     let main = bind("http.listen", config.http.listen).await?;
     let plain = match config.http.tls.as_ref().and_then(|tls| tls.plain_listen) {
@@ -108,7 +110,7 @@ pub async fn serve(config: Config) -> Result<RunningService, ServiceError> {
     let mut listeners = vec![listener(main.0, acceptor)];
     listeners.extend(plain.map(|plain| listener(plain.0, None)));
     let is_tls = certificates.is_some();
-    let doors = Doors::new(Arc::new(config), public_url, threads.clone(), sockets.clone());
+    let doors = Doors::new(Arc::new(config), public_url, threads.clone(), sockets.clone(), devices);
     let router = doors.router();
     let http = TaskTracker::new();
     for listener in listeners {

@@ -5,6 +5,7 @@ mod backoff;
 mod clock;
 pub mod config;
 pub mod congestion;
+pub mod device_token;
 pub mod dtls;
 mod error;
 mod event;

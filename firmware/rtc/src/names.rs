@@ -134,6 +134,11 @@ name!(
     "user"
 );
 name!(
+    /// One hardware terminal, for life.
+    Udid,
+    "udid"
+);
+name!(
     /// What others read under a user's picture (LiveKit's participant name).
     DisplayName,
     "display name"

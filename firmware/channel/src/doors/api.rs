@@ -21,6 +21,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Doors;
+use super::devices;
 use super::errors::{ApiError, JsonRefusal, Refusal};
 use super::guests::{self, Invite};
 use super::join::ask;
@@ -66,6 +67,7 @@ pub(super) fn routes() -> Router<Doors> {
         .routes(routes!(channel, change_channel))
         .routes(routes!(send_data))
         .merge(participants::routes())
+        .merge(devices::routes())
         .routes(routes!(invite))
         .routes(routes!(guest))
         .split_for_parts();
@@ -121,11 +123,11 @@ struct Mint {
 
 /// A token.
 #[derive(Debug, Serialize, ToSchema)]
-struct Minted {
+pub(super) struct Minted {
     /// The JWT.
-    token: String,
+    pub(super) token: String,
     /// Where to connect with it.
-    url: String,
+    pub(super) url: String,
     /// Seconds since 1970 after which it is refused.
     expires_at: u64,
 }
@@ -153,7 +155,7 @@ async fn mint(State(doors): State<Doors>, headers: HeaderMap, body: Body<Mint>) 
 }
 
 impl Doors {
-    fn mint(&self, app: &AppId, request: &TokenRequest) -> Result<Minted, Refusal> {
+    pub(super) fn mint(&self, app: &AppId, request: &TokenRequest) -> Result<Minted, Refusal> {
         let now = unix_time().as_secs();
         let key = self.config.key_of(app).ok_or(Refusal::Credentials)?;
         Ok(Minted {

@@ -45,6 +45,20 @@ pub(super) enum Refusal {
     Invite,
     #[error("a terminal's token with a udid, or AppId and AppKey, are needed to invite")]
     MayNotInvite,
+    #[error("the challenge was used, has expired or is another's; ask for a new one")]
+    Challenge,
+    #[error(
+        "this service does not know the terminal by that key; register its Udid with the line that `rostrumd device-key` prints"
+    )]
+    Device,
+    #[error("the terminal may not join that channel, or not as that user; change its registration")]
+    DeviceElsewhere,
+    #[error("that terminal is another application's; remove it there first")]
+    OthersDevice,
+    #[error("no terminal of that Udid is registered; /api/v1/devices lists them")]
+    NoDevice,
+    #[error("the service cannot keep that; look at its log")]
+    Storage,
     #[error("unmuting others is not allowed here; they must unmute themselves, or set privacy.remote_unmute")]
     RemoteUnmute,
     #[error("the service is stopping; try again in a moment")]
@@ -56,8 +70,14 @@ impl Refusal {
         match self {
             Self::Token(TokenError::OtherChannel | TokenError::NoJoin)
             | Self::MayNotInvite
+            | Self::DeviceElsewhere
             | Self::RemoteUnmute => StatusCode::FORBIDDEN,
-            Self::Token(_) | Self::Credentials | Self::Invite => StatusCode::UNAUTHORIZED,
+            Self::Token(_) | Self::Credentials | Self::Invite | Self::Challenge | Self::Device => {
+                StatusCode::UNAUTHORIZED
+            }
+            Self::OthersDevice => StatusCode::CONFLICT,
+            Self::NoDevice => StatusCode::NOT_FOUND,
+            Self::Storage => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Name(_) | Self::Bad(_) | Self::NotWebSocket => StatusCode::BAD_REQUEST,
             Self::Join(JoinRefusal::Stopping | JoinRefusal::Moving) | Self::Stopping => {
                 StatusCode::SERVICE_UNAVAILABLE

@@ -2,6 +2,7 @@
 
 mod api;
 mod auth;
+mod devices;
 mod errors;
 mod gate;
 mod guests;
@@ -32,6 +33,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use url::Url;
 
 use crate::config::Config;
+use crate::devices::{Challenges, Devices};
 use crate::threads::Threads;
 pub(crate) use gate::{Gate, Limits as GateLimits, Pass};
 pub(crate) use listener::{Listener, serve};
@@ -50,10 +52,18 @@ pub(crate) struct Doors {
     /// For requests that do not say (rightly) whose they are.
     strangers: Arc<Mutex<Bucket>>,
     sockets: TaskTracker,
+    devices: Arc<Devices>,
+    challenges: Arc<Challenges>,
 }
 
 impl Doors {
-    pub(crate) fn new(config: Arc<Config>, public_url: Url, threads: Threads, sockets: TaskTracker) -> Self {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        public_url: Url,
+        threads: Threads,
+        sockets: TaskTracker,
+        devices: Devices,
+    ) -> Self {
         let bucket = || Mutex::new(Bucket::new(config.limits.requests_per_second));
         let buckets = config.apps.iter().map(|app| (app.id.clone(), bucket())).collect();
         let strangers = Arc::new(bucket());
@@ -63,6 +73,8 @@ impl Doors {
             public_url: Arc::new(public_url),
             threads,
             sockets,
+            devices: Arc::new(devices),
+            challenges: Arc::new(Challenges::new(rand::random())),
             config,
         }
     }
