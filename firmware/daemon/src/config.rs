@@ -1,9 +1,17 @@
 //! The terminal's configuration: one TOML file.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use rostrum_fleet::device_key::KeyPlace;
 use rostrum_hal::identity::Udid;
-use rostrum_rtc::names::{ChannelId, DisplayName, UserId};
+use rostrum_rtc::{
+    config::load,
+    names::{ChannelId, DisplayName, UserId},
+};
 use serde::Deserialize;
 use url::Url;
 
@@ -35,8 +43,29 @@ pub(crate) struct Service {
     pub(crate) user: UserId,
     /// Name that others see; the user's when absent.
     pub(crate) display_name: Option<DisplayName>,
-    /// File with a JWT or a hashed token; read again at each attempt to join.
-    pub(crate) token_file: PathBuf,
+    /// File with a JWT or a hashed token; read again at each attempt to join. Either this ...
+    pub(crate) token_file: Option<PathBuf>,
+    /// ... or the terminal's own key, for which the service gives tokens.
+    pub(crate) device_key: Option<KeyPlace>,
+    /// Who gives tokens for the key, when it is not the service itself.
+    pub(crate) token_service: Option<Url>,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// With file, line and what to do.
+    pub(crate) fn load(file: &Path) -> anyhow::Result<Self> {
+        let config: Self = load(file)?;
+        let Service { token_file, device_key, .. } = &config.service;
+        anyhow::ensure!(
+            token_file.is_some() != device_key.is_some(),
+            "{}: [service] takes either token_file or device_key; see `rostrumd config-example`",
+            file.display()
+        );
+        Ok(config)
+    }
 }
 
 /// The hardware.

@@ -1,6 +1,6 @@
 //! The one task that decides: what happened goes into the room's state machine, and its commands go out.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use rostrum_board::Section;
 use rostrum_hal::{
@@ -11,7 +11,8 @@ use rostrum_media::{Layer, PictureSettings};
 use rostrum_panel::{CommandError, CommandErrorKind, Device, PanelCommand, Preference, Settings, State};
 use rostrum_room::{Command, Event as RoomEvent, MuteReason, Note, Phase, Request, Room, Severity};
 use rostrum_rtc::{
-    AudioPlan, Event, LayerPlan, LeaveReason, NetworkOptions, TerminalOptions, TrackKind, VideoPlan,
+    AudioPlan, Event, LayerPlan, LeaveReason, NetworkOptions, TerminalOptions, TokenSource, TrackKind,
+    VideoPlan,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -29,7 +30,7 @@ use crate::{
     screen::{ScreenControl, ScreenView, Seats, Which, largest},
     screen_switch::ScreenSwitch,
     selftest::panel::Tests,
-    stay::{Inlets, Outlet, Stay, TokenFile, layer_of, rid_of},
+    stay::{Inlets, Outlet, Stay, layer_of, rid_of},
     voice::Voice,
 };
 
@@ -43,6 +44,7 @@ pub(crate) struct Control {
     pub(crate) memory: Memory,
     pub(crate) service: Service,
     pub(crate) udid: String,
+    pub(crate) tokens: Arc<dyn TokenSource>,
     pub(crate) picture: Picture,
     pub(crate) lights: Lights,
     pub(crate) camera: Option<mpsc::UnboundedSender<CameraCommand>>,
@@ -198,7 +200,7 @@ impl Control {
         let name = self.service.display_name.as_ref().map(|name| name.as_str().to_owned());
         let options = TerminalOptions {
             service_url: self.service.url.clone(),
-            token: Arc::new(TokenFile(self.service.token_file.clone())),
+            token: Arc::clone(&self.tokens),
             udid: self.udid.clone(),
             display_name: name.unwrap_or_default(),
             video: self.video_plan(),
@@ -429,12 +431,12 @@ impl Control {
 
     fn ask_for_guest_link(&self) {
         let (service, channel) = (self.service.url.clone(), self.service.channel.to_string());
-        let (file, inputs): (PathBuf, _) = (self.service.token_file.clone(), self.inputs.clone());
-        tokio::task::spawn_blocking(move || {
-            let link =
-                TokenFile(file).read().ok().and_then(|token| guest_link::fetch(&service, &channel, &token));
-            if link.is_some() {
-                let _ = inputs.send(Input::GuestLink(link));
+        let (tokens, inputs) = (Arc::clone(&self.tokens), self.inputs.clone());
+        tokio::spawn(async move {
+            let Ok(token) = tokens.token().await else { return };
+            let link = tokio::task::spawn_blocking(move || guest_link::fetch(&service, &channel, &token));
+            if let Ok(Some(link)) = link.await {
+                let _ = inputs.send(Input::GuestLink(Some(link)));
             }
         });
     }

@@ -5,6 +5,7 @@ mod config;
 mod control;
 mod counters;
 mod cover;
+mod device_key;
 mod devices;
 mod guest_link;
 mod input;
@@ -21,6 +22,7 @@ mod screen_switch;
 mod selftest;
 mod senses;
 mod stay;
+mod tokens;
 mod voice;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -31,7 +33,6 @@ use rostrum_board::{Board, CombinedControls, OpenOptions, Profile};
 use rostrum_hal::Timestamp;
 use rostrum_panel::{CameraState, Device, Devices, PanelConfig, PanelHandles, State, Watchers};
 use rostrum_room::{Room, RoomConfig};
-use rostrum_rtc::config::load;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
@@ -77,6 +78,8 @@ enum Task {
     Profiles,
     /// Prints what this machine has, and writes a board profile for it.
     Probe(probe::Options),
+    /// Prints the line by which the service knows this terminal's key.
+    DeviceKey(device_key::Options),
     /// Tests each part of the board, while no other rostrumd runs; the exit code is 1 when one fails.
     Selftest(selftest::command::Options),
 }
@@ -89,19 +92,20 @@ fn main() -> anyhow::Result<()> {
     match cli.command.unwrap_or(Task::Run) {
         Task::Run => {
             start_log(cli.log_level)?;
-            let config: Config = load(&cli.config)?;
+            let config = Config::load(&cli.config)?;
             let runtime =
                 tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
             runtime.block_on(run(config))
         }
         Task::CheckConfig => {
-            let config: Config = load(&cli.config)?;
+            let config = Config::load(&cli.config)?;
             let profile = Profile::named_or_path(&config.board.profile)?;
             rostrum_board::drivers::check(&profile)?;
             print(&format!("{} is fine; the board is {}", cli.config.display(), profile.name))
         }
         Task::ConfigExample => print(config::EXAMPLE.trim_end()),
         Task::Profiles => print(&Profile::names().join("\n")),
+        Task::DeviceKey(options) => print(&device_key::run(&options, &Config::load(&cli.config)?.service)?),
         Task::Selftest(options) => selftest::command::run(&options, &cli.config),
         Task::Probe(options) => print(&probe::run(&options)?),
     }
@@ -284,6 +288,7 @@ async fn work(
         ),
         state,
         memory,
+        tokens: tokens::source(&config.service, udid.as_str()),
         service: config.service,
         udid: udid.to_string(),
         picture,

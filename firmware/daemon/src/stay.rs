@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
-    path::PathBuf,
     sync::{Arc, mpsc},
 };
 
@@ -12,7 +11,7 @@ use parking_lot::RwLock;
 use rostrum_audio::{EncodedAudio, TrackKey};
 use rostrum_hal::{Timestamp, encoder::EncodedFrame};
 use rostrum_media::{Codec, Decoder, LayerId};
-use rostrum_rtc::{Event, Media, Rid, Terminal, TerminalOptions, TokenSource, TrackSid};
+use rostrum_rtc::{Event, Media, Rid, Terminal, TerminalOptions, TrackSid};
 
 use crate::{
     input::{Input, Inputs},
@@ -63,29 +62,6 @@ pub(crate) fn layer_of(rid: Rid) -> LayerId {
         Rid::Q => LayerId::Low,
         Rid::H => LayerId::Mid,
         Rid::F => LayerId::High,
-    }
-}
-
-/// Reads the token from a file at each attempt, so that whoever renews it needs no restart.
-pub(crate) struct TokenFile(pub(crate) PathBuf);
-
-impl TokenFile {
-    /// The token in the file.
-    pub(crate) fn read(&self) -> Result<String, String> {
-        let text = std::fs::read_to_string(&self.0)
-            .map_err(|error| format!("the token file {} cannot be read: {error}", self.0.display()))?;
-        let token = text.trim();
-        if token.is_empty() {
-            return Err(format!("the token file {} is empty", self.0.display()));
-        }
-        Ok(token.to_owned())
-    }
-}
-
-#[async_trait::async_trait]
-impl TokenSource for TokenFile {
-    async fn token(&self) -> Result<String, String> {
-        self.read()
     }
 }
 

@@ -1,4 +1,5 @@
 //! What a terminal does for whoever looks after many of them: the self-test.
 
+pub mod device_key;
 pub mod https;
 pub mod selftest;

@@ -43,6 +43,7 @@ const TEST_PACKAGES: &[(&str, &str)] = &[
     ("nftables", "networks of tests that block UDP"),
     ("coturn", "TURN server of tests"),
     ("openssl", "certificates of tests"),
+    ("softhsm2", "a PKCS#11 token in software"),
     ("weston", "a Wayland compositor"),
 ];
 

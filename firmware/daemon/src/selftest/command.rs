@@ -8,7 +8,6 @@ use std::{
 use anyhow::bail;
 use rostrum_board::{OpenOptions, Profile};
 use rostrum_fleet::selftest::{self, Circumstances, Outcome, Part, Parts, Person, Progress, Report};
-use rostrum_rtc::config::load;
 
 use crate::config::{Config, Picture};
 
@@ -59,7 +58,7 @@ async fn test(options: &Options, config: &Path) -> anyhow::Result<Report> {
             (profile.clone(), open, Picture::default(), None)
         }
         None => {
-            let config: Config = load(config)?;
+            let config = Config::load(config)?;
             let open = OpenOptions {
                 clip: config.board.clip,
                 camera_id: config.board.camera_id,
