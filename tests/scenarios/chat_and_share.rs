@@ -1,9 +1,14 @@
-//! A guest chats with another guest, and shares a screen that is large on the room's screen
+//! A guest chats with another guest, and shares a screen: large on the room's screen, or alone on its second
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use rostrum_media::layout::layout;
-use rostrum_tests::{Browser, Lab, lab::PATIENCE, picture, until};
+use rostrum_tests::{
+    Browser, Lab,
+    lab::{self, PATIENCE},
+    picture, until,
+};
 use serde_json::json;
+use xtask::{paths, room::Terminal};
 
 #[test]
 fn guests_chat() {
@@ -55,4 +60,67 @@ fn a_shared_screen_is_large_and_the_camera_stays() {
         Ok(Some(()))
     })
     .unwrap();
+}
+
+/// Luma and the red chroma in the middle of one of the board's screens.
+fn middle(room: &Terminal, content: bool) -> anyhow::Result<(u8, u8)> {
+    let url = format!("{}/api/v1/board/screen.yuv?content={content}", room.panel.url);
+    let (head, yuv) = xtask::room::http_bytes(&url)?;
+    let number = |name: &str| -> anyhow::Result<usize> {
+        let value = head.iter().find(|(key, _)| key == name).map(|(_, value)| value.parse());
+        Ok(value.ok_or_else(|| anyhow::anyhow!("no {name}"))??)
+    };
+    let (width, height) = (number("x-width")?, number("x-height")?);
+    let (chroma, quarter) = ((height / 4) * (width / 2) + width / 4, width / 2 * (height / 2));
+    Ok((yuv[height / 2 * width + width / 2], yuv[width * height + quarter + chroma]))
+}
+
+/// Waits until a screen is red in its middle, or is not.
+fn wait_for_red(room: &Terminal, content: bool, red: bool) {
+    until(&format!("red on the second screen ({content}): {red}"), PATIENCE, || {
+        let (luma, chroma) = middle(room, content)?;
+        anyhow::ensure!((chroma > 200) == red, "luma {luma}, chroma {chroma}");
+        Ok(Some(()))
+    })
+    .unwrap();
+}
+
+#[test]
+fn with_a_second_screen_people_stay_on_the_first_and_what_is_shared_has_the_second() {
+    let lab = Lab::new().unwrap();
+    let board = lab.dir().join("two-screens.toml");
+    let text = std::fs::read_to_string(paths::root().join("board/profiles/virtual.toml")).unwrap();
+    std::fs::write(
+        &board,
+        format!("{text}\n[content_display]\ndriver = \"virtual\"\nsize = {{ width = 960, height = 540 }}\n"),
+    )
+    .unwrap();
+    let room = lab.room_on_board(&board, "room").unwrap();
+    lab::join(&room).unwrap();
+    let mut browser = Browser::start(lab.dir()).unwrap();
+    browser.open("guest", &lab.guest_link("Ada").unwrap()).unwrap();
+    until("the guest on the first screen", PATIENCE, || Ok((middle(&room, false)?.0 > 20).then_some(())))
+        .unwrap();
+    browser.call("guest", "shareRed", json!({})).unwrap();
+    wait_for_red(&room, true, true);
+    wait_for_red(&room, false, false);
+
+    // Unplugged, the first screen shows everything; plugged in again, each shows its own.
+    let fault = |active: bool| {
+        room.api("PUT", "/board/faults/content_display_gone", Some(&json!({"active": active}))).unwrap();
+    };
+    fault(true);
+    room.wait_for("the loss told", PATIENCE, |state| state["devices"]["content_display"]["ok"] == false)
+        .unwrap();
+    until("the share on the first screen", PATIENCE, || {
+        let screen = picture::of_screen(&room)?;
+        let place = layout(screen.size(), 1, true).share.unwrap().picture;
+        let at = ((place.y + place.height / 2) * screen.width + place.x + place.width / 2) as usize * 4;
+        anyhow::ensure!(screen.pixels[at] > 150 && screen.pixels[at + 1] < 80, "it is not there");
+        Ok(Some(()))
+    })
+    .unwrap();
+    fault(false);
+    wait_for_red(&room, true, true);
+    wait_for_red(&room, false, false);
 }

@@ -50,6 +50,7 @@ fn readiness_is_told_when_it_is_true() {
         port: 0,
         user: "room",
         channel: "boardroom",
+        board: None,
         clip: None,
         extra: "",
     };

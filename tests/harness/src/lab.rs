@@ -79,8 +79,28 @@ impl Lab {
         extra: &str,
         profile: &str,
     ) -> anyhow::Result<Terminal> {
+        self.room_on(None, user, clip, extra, profile)
+    }
+
+    /// Starts a room on a board of another profile.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub fn room_on_board(&self, board: &Path, user: &str) -> anyhow::Result<Terminal> {
+        self.room_on(Some(board), user, None, "", "debug")
+    }
+
+    fn room_on(
+        &self,
+        board: Option<&Path>,
+        user: &str,
+        clip: Option<&Path>,
+        extra: &str,
+        profile: &str,
+    ) -> anyhow::Result<Terminal> {
         let dir = self.dir.path().join(user);
-        let options = TerminalOptions { profile, dir: &dir, port: 0, user, channel: CHANNEL, clip, extra };
+        let options =
+            TerminalOptions { profile, dir: &dir, port: 0, user, channel: CHANNEL, board, clip, extra };
         Terminal::start(&self.service, &options)
     }
 

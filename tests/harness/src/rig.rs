@@ -127,7 +127,7 @@ impl RigRoom {
         })
         .with_context(|| self.log())?;
         self.panel = Panel::at(self.panel.url.clone());
-        self.panel.set_password("a long password")?;
+        self.panel.log_in("a long password")?;
         // An emulated processor has no time for the voice chain's echo canceller.
         self.panel.api("PATCH", "/settings", Some(&json!({"music_mode": true})))?;
         Ok(())

@@ -86,6 +86,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
                 port,
                 user: &user,
                 channel: &options.channel,
+                board: None,
                 clip: clip.as_deref(),
                 extra: "",
             },

@@ -173,7 +173,8 @@ impl Service {
 
 fn write_service_config(dir: &Path, http: &str, media_port: u16, rest: &str) -> anyhow::Result<()> {
     let text = format!(
-        "[http]\nlisten = \"{http}\"\npages = {:?}\n\n[media]\nlisten = \"{}:{media_port}\"\n{rest}",
+        "[devices]\nfile = {:?}\n\n[http]\nlisten = \"{http}\"\npages = {:?}\n\n[media]\nlisten = \"{}:{media_port}\"\n{rest}",
+        dir.join("devices.json"),
         paths::pages("guest"),
         http.split(':').next().unwrap_or_default(),
     );
@@ -203,6 +204,8 @@ pub struct TerminalOptions<'a> {
     pub user: &'a str,
     /// The channel that it joins.
     pub channel: &'a str,
+    /// Its board's profile; `virtual` when there is none.
+    pub board: Option<&'a Path>,
     /// A recording for its camera and microphones.
     pub clip: Option<&'a Path>,
     /// More lines of TOML for the end of its configuration.
@@ -219,9 +222,10 @@ impl Terminal {
         let token_file = options.dir.join("token");
         fs::write(&token_file, service.token(options.channel, options.user, Some(options.user))?)?;
         let clip = options.clip.map(|clip| format!("clip = {clip:?}\n")).unwrap_or_default();
+        let board = options.board.unwrap_or(Path::new("virtual"));
         let config = format!(
             "data_dir = {:?}\n\n[service]\nurl = \"{}\"\nchannel = \"{}\"\nuser = \"{user}\"\ntoken_file = {token_file:?}\n\n\
-             [board]\nprofile = \"virtual\"\nudid = \"{user}\"\ncamera_id = {}\n{clip}\n[panel]\nlisten = \"127.0.0.1:{}\"\npages = {:?}\n{}\n",
+             [board]\nprofile = {board:?}\nudid = \"{user}\"\ncamera_id = {}\n{clip}\n[panel]\nlisten = \"127.0.0.1:{}\"\npages = {:?}\n{}\n",
             options.dir.join("data"),
             service.url,
             options.channel,
@@ -302,19 +306,23 @@ impl Panel {
         Self { url: url.into(), cookie: None }
     }
 
-    /// Sets the first password of a panel that is reached over a network, and is logged in from then on.
+    /// Sets the first password of a panel that is reached over a network, or logs in with it where there is one, and is
+    /// logged in from then on.
     ///
     /// # Errors
-    /// When the panel does not answer, or somebody set one before.
-    pub fn set_password(&mut self, password: &str) -> anyhow::Result<()> {
-        let url = format!("{}/api/v1/password", self.url);
-        let mut response = agent()
-            .post(&url)
-            .header("Content-Type", "application/json")
-            .send(json!({"password": password}).to_string())
-            .with_context(|| format!("POST {url}"))?;
+    /// When the panel does not answer, or has another password.
+    pub fn log_in(&mut self, password: &str) -> anyhow::Result<()> {
+        let send = |path: &str| {
+            let url = format!("{}/api/v1/{path}", self.url);
+            let request = agent().post(&url).header("Content-Type", "application/json");
+            request.send(json!({"password": password}).to_string()).with_context(|| format!("POST {url}"))
+        };
+        let mut response = send("password")?;
+        if response.status() == ureq::http::StatusCode::CONFLICT {
+            response = send("session")?;
+        }
         if !response.status().is_success() {
-            bail!("POST {url} answered {}: {}", response.status(), response.body_mut().read_to_string()?);
+            bail!("the login answered {}: {}", response.status(), response.body_mut().read_to_string()?);
         }
         let cookie = response.headers().get("Set-Cookie").context("the login gave no cookie")?.to_str()?;
         self.cookie = cookie.split(';').next().map(str::to_owned);

@@ -35,6 +35,7 @@ pub fn run() -> anyhow::Result<()> {
             port: 0,
             user: "room",
             channel: "demo",
+            board: None,
             clip: None,
             extra: "",
         },

@@ -52,6 +52,14 @@ pub(super) struct Length {
     seconds: Option<f64>,
 }
 
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OneScreen {
+    /// `true` is the second screen, for what is shared; the first when absent.
+    #[serde(default)]
+    content: bool,
+}
+
 impl Panel {
     fn board(&self) -> ApiResult<&VirtualBoard> {
         self.board.as_ref().ok_or_else(|| {
@@ -164,8 +172,9 @@ fn wav(sound: &Sound) -> ApiResult<Vec<u8>> {
     Ok(file.into_inner())
 }
 
-/// The picture that the board's screen shows, as it is: Y, U and V planes without padding, chroma halved both ways.
-#[utoipa::path(get, path = "/api/v1/board/screen.yuv", tag = "board", responses(
+/// The picture that one of the board's screens shows, as it is: Y, U and V planes without padding, chroma halved both
+/// ways.
+#[utoipa::path(get, path = "/api/v1/board/screen.yuv", tag = "board", params(OneScreen), responses(
     (status = OK, content_type = "application/octet-stream", body = [u8], headers(
         ("X-Width" = u32, description = "Pixels from left to right"),
         ("X-Height" = u32, description = "Pixels from top to bottom"),
@@ -174,8 +183,12 @@ fn wav(sound: &Sound) -> ApiResult<Vec<u8>> {
     )),
     (status = NOT_FOUND, body = ErrorBody)
 ))]
-pub(super) async fn screen(State(panel): State<Shared>) -> ApiResult<impl IntoResponse> {
-    let frame = panel.board()?.screen();
+pub(super) async fn screen(
+    State(panel): State<Shared>,
+    Query(one): Query<OneScreen>,
+) -> ApiResult<impl IntoResponse> {
+    let board = panel.board()?;
+    let frame = if one.content { board.content_screen() } else { board.screen() };
     // The virtual screen takes nothing but planar frames in memory.
     let (frame, bytes) = frame
         .and_then(|frame| match &frame.data {
