@@ -99,7 +99,7 @@ fn with_a_second_screen_people_stay_on_the_first_and_what_is_shared_has_the_seco
     lab::join(&room).unwrap();
     let mut browser = Browser::start(lab.dir()).unwrap();
     browser.open("guest", &lab.guest_link("Ada").unwrap()).unwrap();
-    until("the guest on the first screen", PATIENCE, || Ok((middle(&room, false)?.0 > 20).then_some(())))
+    room.wait_for("the guest's camera", PATIENCE, |state| state["participants"][0]["camera"] == true)
         .unwrap();
     browser.call("guest", "shareRed", json!({})).unwrap();
     wait_for_red(&room, true, true);

@@ -37,6 +37,10 @@ fn shows(peer: &mut Python, camera: u8) {
     peer.next(PATIENCE, shown).unwrap();
 }
 
+fn hears(room: &RigRoom, peer: &mut Python, voice: &[f32]) {
+    rig::hears(peer, voice).unwrap_or_else(|error| panic!("{error}\n{}", room.log()));
+}
+
 /// A second camera, and somebody who says something else before the other end of the sound card.
 fn plug_in_more(room: &mut RigRoom) -> Vec<f32> {
     room.machine
@@ -72,7 +76,7 @@ fn a_room_changes_its_camera_and_microphones_in_a_meeting_and_keeps_them() {
     let (mut room, mut peer) = RigRoom::in_meeting(Amd64, &[]).unwrap();
     let other_voice = plug_in_more(&mut room);
     shows(&mut peer, rig::CAMERA_ID);
-    rig::hears(&mut peer, &room.voice).unwrap();
+    hears(&room, &mut peer, &room.voice);
 
     let second = choice(&room, "camera", "Second");
     choose(&room, "camera", &second);
@@ -88,7 +92,7 @@ fn a_room_changes_its_camera_and_microphones_in_a_meeting_and_keeps_them() {
 
     let others = choice(&room, "microphones", "CARD=Loopback,DEV=0");
     choose(&room, "microphones", &others);
-    rig::hears(&mut peer, &other_voice).unwrap();
+    hears(&room, &mut peer, &other_voice);
     // What cannot be used leaves everything as it is.
     room.machine.shell("/out/other-side camera 0 unplug").unwrap();
     let refused = room.panel.api(
@@ -105,14 +109,14 @@ fn a_room_changes_its_camera_and_microphones_in_a_meeting_and_keeps_them() {
     room.start().unwrap();
     room.join().unwrap();
     shows(&mut peer, SECOND_CAMERA);
-    rig::hears(&mut peer, &other_voice).unwrap();
+    hears(&room, &mut peer, &other_voice);
 
     // And the board's own again.
     room.machine.shell("/out/other-side camera 0 plug").unwrap();
     choose(&room, "camera", "profile");
     choose(&room, "microphones", "profile");
     shows(&mut peer, rig::CAMERA_ID);
-    rig::hears(&mut peer, &room.voice).unwrap();
+    hears(&room, &mut peer, &room.voice);
 }
 
 /// What the command finds of some parts while no terminal runs.

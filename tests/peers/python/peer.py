@@ -294,7 +294,7 @@ def encryption(key: str):
 
 async def main() -> None:
     options = arguments()
-    ears, tasks, room = Ears(), [], rtc.Room()
+    ears, tasks, followed, room = Ears(), [], {}, rtc.Room()
 
     @room.on("track_subscribed")
     def _(track, publication, participant):
@@ -302,7 +302,13 @@ async def main() -> None:
         work = watch(track, participant.identity, options) if track.kind == rtc.TrackKind.KIND_VIDEO else listen(
             track, participant.identity, ears
         )
-        tasks.append(asyncio.create_task(work))
+        followed[track.sid] = asyncio.create_task(work)
+
+    @room.on("track_unsubscribed")
+    def _(track, publication, participant):
+        # Its stream would go on with silence, between the pieces of the track that takes its place.
+        if task := followed.pop(track.sid, None):
+            task.cancel()
 
     hear_of_others(room)
 
