@@ -315,6 +315,8 @@ impl VideoEncoder for V4l2Encoder {
                 // It looked as if it could, and it refused the buffer itself.
                 self.cannot_import = true;
                 log::info!(encoder = self.shared.name.as_str(); "the encoder refused the camera's buffer; frames are copied");
+                // While it lives the device has its buffers, and takes no other format.
+                drop(session);
                 self.submit(frame)
             }
             Err(fault) => {

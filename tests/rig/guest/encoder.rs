@@ -19,6 +19,8 @@ const SIZE: FrameSize = FrameSize::new(320, 180);
 const ENCODER: Module = Module("rig_h264");
 /// So much that every picture is whole.
 const PLENTY_BPS: u32 = 100_000_000;
+/// What the kernel says of a buffer that a device cannot reach.
+const EFAULT: u32 = 14;
 
 type Output = Receiver<Result<EncodedFrame, EncoderError>>;
 
@@ -158,6 +160,31 @@ fn frames_of_a_usb_camera_are_encoded_without_a_copy() {
     }
     let after = ENCODER.imported_and_copied().unwrap();
     assert_eq!((after.0 - before.0, after.1 - before.1), (5, 0), "imported and copied");
+}
+
+#[test]
+fn a_cameras_buffer_that_the_encoder_refuses_is_copied() {
+    let mut rig = Rig::new("driver = \"v4l2\"\nserial = \"RIG0001\"", SIZE);
+    let (mut encoder, output) = rig.encoder(SIZE, PLENTY_BPS);
+    let mut viewer = Viewer::new();
+    let first = rig.frame();
+    viewer.sees(&encode(&mut *encoder, &output, &first));
+    let before = ENCODER.imported_and_copied().unwrap();
+    let refusal = ENCODER.broken("refuse_import", EFAULT).unwrap();
+    for number in 0..5 {
+        let frame = rig.frame();
+        assert!(matches!(frame.data, FrameData::DmaBuf(_)));
+        let encoded = encode(&mut *encoder, &output, &frame);
+        // The queues are new.
+        assert_eq!(encoded.key_frame, number == 0);
+        assert_eq!(viewer.sees(&encoded).frame_number, bar_of(&frame).frame_number);
+    }
+    drop(refusal);
+    // What was refused once is not tried again.
+    let frame = rig.frame();
+    encode(&mut *encoder, &output, &frame);
+    let after = ENCODER.imported_and_copied().unwrap();
+    assert_eq!((after.0 - before.0, after.1 - before.1), (0, 6), "imported and copied");
 }
 
 #[test]

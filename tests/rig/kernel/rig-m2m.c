@@ -95,8 +95,12 @@ EXPORT_SYMBOL_GPL(rig_m2m_buf_out_validate);
 
 int rig_m2m_buf_prepare(struct vb2_buffer *vb)
 {
+	struct rig_m2m_stream *stream = vb2_get_drv_priv(vb->vb2_queue);
+	int refusal = READ_ONCE(stream->device->kind->accounts->refuse_import);
 	u32 offset = 0;
 
+	if (refusal > 0 && vb->memory == VB2_MEMORY_DMABUF)
+		return -refusal;
 	if (V4L2_TYPE_IS_OUTPUT(vb->vb2_queue->type))
 		offset = vb->planes[0].data_offset;
 	else

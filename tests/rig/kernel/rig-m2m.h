@@ -25,6 +25,7 @@ struct rig_m2m_accounts {
 	unsigned int delay_us;
 	int fail_frame;
 	bool fail_open;
+	int refuse_import;
 	unsigned int frames;
 	unsigned int imported;
 	unsigned int copied;
@@ -44,6 +45,9 @@ struct rig_m2m_accounts {
 	module_param_named(fail_open, name.fail_open, bool, 0644);		\
 	MODULE_PARM_DESC(fail_open,						\
 			 "open() fails with EIO while set, as of a broken device"); \
+	module_param_named(refuse_import, name.refuse_import, int, 0644);	\
+	MODULE_PARM_DESC(refuse_import,						\
+			 "the errno with which a raw DMA-BUF is refused when queued; 0 takes it"); \
 	module_param_named(frames, name.frames, uint, 0444);			\
 	MODULE_PARM_DESC(frames, "frames done since the module was loaded");	\
 	module_param_named(imported, name.imported, uint, 0444);		\
