@@ -182,8 +182,8 @@ impl VideoScaler for V4l2Scaler {
             return Err(self.failure(format!("a frame that is no {:?} of {}", frame.format, frame.size)));
         };
         match self.try_scale(way, frame) {
-            Err(Fault::Other(Errno::INVAL)) if way.imported => {
-                // Its rows cannot lie as the frame's do, or it cannot reach the buffer.
+            // Its rows cannot lie as the frame's do, or it cannot reach the buffer: drivers have many numbers for that.
+            Err(Fault::Other(errno)) if way.imported && !is_broken(errno) => {
                 log::info!(scaler = self.name.as_str(); "the scaler cannot take the camera's buffers; frames are copied");
                 self.cannot_import = true;
                 self.session = None;
@@ -192,6 +192,11 @@ impl VideoScaler for V4l2Scaler {
             scaled => scaled.map_err(|fault| self.failure(fault)),
         }
     }
+}
+
+/// Whether the device failed at its work, so that a copy would do no better.
+fn is_broken(errno: Errno) -> bool {
+    matches!(errno, Errno::IO | Errno::TIMEDOUT)
 }
 
 /// Both queues, streaming.

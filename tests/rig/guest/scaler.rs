@@ -135,6 +135,24 @@ fn a_cameras_buffer_is_read_where_it_lies_and_goes_back_at_once() {
 }
 
 #[test]
+fn a_cameras_buffer_that_the_scaler_refuses_is_copied_whatever_the_reason() {
+    let mut rig = rig(USB_CAMERA, MID);
+    // EFAULT, ENOMEM and EINVAL.
+    for errno in [14, 12, 22] {
+        let mut scaler = scaler(&rig, PixelFormat::Yuv420, LOW);
+        let before = SCALER.imported_and_copied().unwrap();
+        let _refusal = SCALER.broken("refuse_import", errno).unwrap();
+        for _ in 0..2 {
+            let frame = rig.frame().unwrap();
+            assert!(matches!(frame.data, FrameData::DmaBuf(_)));
+            assert_same_picture(&scaler.scale(&frame).unwrap().unwrap(), &frame);
+        }
+        let after = SCALER.imported_and_copied().unwrap();
+        assert_eq!((after.0 - before.0, after.1 - before.1), (0, 2), "imported and copied");
+    }
+}
+
+#[test]
 fn a_scaler_whose_buffers_are_all_lent_waits_for_none_of_them() {
     let mut rig = rig(VIRTUAL, LOW);
     let mut scaler = scaler(&rig, PixelFormat::Yuv420, TINY);
