@@ -1,5 +1,7 @@
 //! Scalers: hardware that gives a picture in another size and layout.
 
+use std::time::Duration;
+
 use crate::{Frame, FrameSize, PixelFormat};
 
 /// What comes out of a scaler.
@@ -33,20 +35,32 @@ pub trait VideoScalerFactory: Send + Sync {
 pub trait VideoScaler: Send {
     /// Gives `frame` in the settings' size, with its time and number, in a buffer of the scaler's
     /// ([`crate::FrameData::DmaBuf`]) where that can be shared. Frames may change their size and layout, which takes a
-    /// moment. Waits for the hardware, some milliseconds and a second at most. `Ok(None)` while all of the scaler's
-    /// buffers are lent out: drop the frame.
+    /// moment. Waits for the hardware, some milliseconds and a tenth of a second at most. `Ok(None)` while all of the
+    /// scaler's buffers are lent out: drop the frame.
     ///
     /// # Errors
-    /// [`ScalerError`]: open another.
+    /// [`ScalerError`]: open another, later when the device hangs.
     fn scale(&mut self, frame: &Frame) -> Result<Option<Frame>, ScalerError>;
 }
 
 /// A scaler does not open, or stopped working.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the scaler {name} failed: {message}")]
-pub struct ScalerError {
-    /// Name of the scaler.
-    pub name: String,
-    /// What it said.
-    pub message: String,
+#[non_exhaustive]
+pub enum ScalerError {
+    /// It does not open, or gave an error.
+    #[error("the scaler {name} failed: {message}")]
+    Failed {
+        /// Name of the scaler.
+        name: String,
+        /// What it said.
+        message: String,
+    },
+    /// It took a frame and gives nothing back: each further try costs as long.
+    #[error("the scaler {name} hangs: it gave no picture within {} ms", limit.as_millis())]
+    Hung {
+        /// Name of the scaler.
+        name: String,
+        /// How long it was waited for.
+        limit: Duration,
+    },
 }

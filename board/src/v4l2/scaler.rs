@@ -7,6 +7,7 @@
 
 use std::{
     fs,
+    num::NonZeroU64,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -33,8 +34,8 @@ use super::{
 };
 use crate::{BoardError, drivers::Device};
 
-/// A frame that takes longer is given up, and the scaler with it.
-const LIMIT: Duration = Duration::from_secs(1);
+/// A frame that takes longer is given up, and the scaler with it: three of a camera's frames are lost by then.
+const LIMIT: Duration = Duration::from_millis(100);
 const FORMATS: [PixelFormat; 3] = [PixelFormat::Yuv420, PixelFormat::Nv12, PixelFormat::Yuyv];
 /// What a device is asked to make of what, to see whether it scales at all.
 const TRIAL: (FrameSize, FrameSize) = (FrameSize::new(640, 480), FrameSize::new(320, 240));
@@ -46,10 +47,12 @@ const INVALID: Fault = Fault::Other(Errno::INVAL);
 pub(crate) struct Options {
     /// Its path under `/dev`; the first scaler when left out.
     device: Option<PathBuf>,
+    /// Time that it may take for a picture, in milliseconds, before it counts as hung.
+    limit_ms: Option<NonZeroU64>,
 }
 
 pub(crate) fn open(device: &Device<'_>) -> Result<Arc<dyn VideoScalerFactory>, BoardError> {
-    let Options { device: wanted } = device.options()?;
+    let Options { device: wanted, limit_ms } = device.options()?;
     let all: Vec<Factory> = paths().iter().filter_map(|path| Factory::of(path)).collect();
     let found = match &wanted {
         None => all.first(),
@@ -59,7 +62,8 @@ pub(crate) fn open(device: &Device<'_>) -> Result<Arc<dyn VideoScalerFactory>, B
         }
     };
     if let Some(found) = found {
-        return Ok(Arc::new(found.clone()));
+        let limit = limit_ms.map_or(LIMIT, |limit_ms| Duration::from_millis(limit_ms.get()));
+        return Ok(Arc::new(Factory { limit, ..found.clone() }));
     }
     let name = wanted.map_or("a scaler".into(), |path| format!("the scaler {}", path.display()));
     let present: Vec<_> =
@@ -78,6 +82,7 @@ struct Factory {
     title: String,
     takes: Vec<PixelFormat>,
     gives: Vec<PixelFormat>,
+    limit: Duration,
 }
 
 impl Factory {
@@ -88,7 +93,7 @@ impl Factory {
         let takes: Vec<_> = FORMATS.into_iter().filter(|format| queues.takes(&node, *format)).collect();
         let gives: Vec<_> = FORMATS.into_iter().filter(|format| queues.gives(&node, *format)).collect();
         let scales = scales(&node, queues, *takes.first()?, *gives.first()?);
-        scales.then(|| Self { path: path.into(), title: capability.card, takes, gives })
+        scales.then(|| Self { path: path.into(), title: capability.card, takes, gives, limit: LIMIT })
     }
 }
 
@@ -117,7 +122,7 @@ impl VideoScalerFactory for Factory {
     }
 
     fn open(&self, settings: ScalerSettings) -> Result<Box<dyn VideoScaler>, ScalerError> {
-        let failed = |message: String| ScalerError { name: self.name(), message };
+        let failed = |message: String| ScalerError::Failed { name: self.name(), message };
         if !self.gives(settings.format) {
             return Err(failed(format!("it gives {:?}, not {:?}", self.gives, settings.format)));
         }
@@ -128,6 +133,7 @@ impl VideoScalerFactory for Factory {
             name: self.name(),
             queues,
             settings,
+            limit: self.limit,
             fresh: Some(node),
             session: None,
             cannot_import: false,
@@ -141,6 +147,7 @@ struct V4l2Scaler {
     name: String,
     queues: Queues,
     settings: ScalerSettings,
+    limit: Duration,
     /// Opened, and without queues yet.
     fresh: Option<Node>,
     session: Option<Session>,
@@ -151,7 +158,14 @@ struct V4l2Scaler {
 
 impl V4l2Scaler {
     fn failure(&self, message: impl std::fmt::Display) -> ScalerError {
-        ScalerError { name: self.name.clone(), message: message.to_string() }
+        ScalerError::Failed { name: self.name.clone(), message: message.to_string() }
+    }
+
+    /// Leaves the queues of a device that hangs. The kernel stops them when it gave the picture back that is inside, which
+    /// may never be: nobody shall wait for that.
+    fn abandon(&mut self) {
+        let session = self.session.take();
+        let _ = std::thread::Builder::new().name("v4l2-scaler".into()).spawn(move || drop(session));
     }
 
     /// Makes queues for frames that come that way, when there are none yet.
@@ -172,7 +186,7 @@ impl V4l2Scaler {
         self.adapt(way)?;
         self.number += 1;
         let Some(session) = &mut self.session else { return Err(Fault::Gone) };
-        session.scale(self.number, frame)
+        session.scale(self.number, frame, self.limit)
     }
 }
 
@@ -188,6 +202,10 @@ impl VideoScaler for V4l2Scaler {
                 self.cannot_import = true;
                 self.session = None;
                 self.scale(frame)
+            }
+            Err(Fault::Other(Errno::TIMEDOUT)) => {
+                self.abandon();
+                Err(ScalerError::Hung { name: self.name.clone(), limit: self.limit })
             }
             scaled => scaled.map_err(|fault| self.failure(fault)),
         }
@@ -218,8 +236,8 @@ impl Session {
         Ok(Self { input, ring, node })
     }
 
-    /// One frame in, one out.
-    fn scale(&mut self, number: u64, frame: &Frame) -> Result<Option<Frame>, Fault> {
+    /// One frame in, one out, within `limit`.
+    fn scale(&mut self, number: u64, frame: &Frame, limit: Duration) -> Result<Option<Frame>, Fault> {
         self.input.collect_read()?;
         if self.ring.queued() == 0 {
             return Ok(None);
@@ -227,7 +245,7 @@ impl Session {
         let Some(slot) = self.input.free() else { return Ok(None) };
         let broken = self.ring.counts().broken;
         self.input.put(slot, number, frame).inspect_err(|_| self.input.unused(slot))?;
-        let deadline = Instant::now() + LIMIT;
+        let deadline = Instant::now() + limit;
         loop {
             if let Some(scaled) = self.ring.newest()? {
                 self.input.collect_read()?;

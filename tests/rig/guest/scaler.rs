@@ -1,12 +1,15 @@
 //! The scaler through the driver `v4l2`, alone and between a camera and the encoder
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::sync::mpsc::{Receiver, channel};
+use std::{
+    sync::mpsc::{Receiver, channel},
+    time::{Duration, Instant},
+};
 
 use rostrum_hal::{
     Frame, FrameData, FrameSize, PixelFormat,
     encoder::EncodedFrame,
-    scaler::{ScalerSettings, VideoScaler},
+    scaler::{ScalerError, ScalerSettings, VideoScaler},
     sim::bar,
 };
 use rostrum_media::{CameraEvent, CameraPipeline, Codec, Decoder, LayerId, PictureSettings};
@@ -17,7 +20,10 @@ const SCALER: Module = Module("rig_scaler");
 const USB_CAMERA: &str = "driver = \"v4l2\"\nserial = \"RIG0001\"";
 const VIVID: &str = "driver = \"v4l2\"\ntitle = \"vivid\"";
 const VIRTUAL: &str = "driver = \"virtual\"";
-const SECTIONS: &str = "[scaler]\ndriver = \"v4l2\"\n[encoder]\ndriver = \"v4l2\"";
+/// Emulated, a large picture takes longer than hardware may.
+const SECTIONS: &str = "[scaler]\ndriver = \"v4l2\"\nlimit_ms = 5000\n[encoder]\ndriver = \"v4l2\"";
+/// With the limit that boards have.
+const LIMITED: &str = "[scaler]\ndriver = \"v4l2\"\n[encoder]\ndriver = \"v4l2\"";
 
 const HD: FrameSize = FrameSize::new(1920, 1080);
 const MID: FrameSize = FrameSize::new(640, 360);
@@ -226,6 +232,31 @@ fn a_picture_that_fails_is_told_and_the_next_scaler_works() {
     let settings = ScalerSettings { format: PixelFormat::Yuv420, size: LOW };
     let error = rig.board.scaler.as_ref().unwrap().open(settings).err().unwrap().to_string();
     assert!(error.contains("rig-scaler"), "{error}");
+}
+
+#[test]
+fn a_scaler_that_hangs_is_given_up_in_a_tenth_of_a_second() {
+    let mut rig = Streaming::start(VIVID, LIMITED, MID).unwrap();
+    let mut hung = scaler(&rig, PixelFormat::Yuv420, TINY);
+    let frame = rig.frame().unwrap();
+    // So long that stopping its queues, which the kernel waits for, would be seen.
+    let fault = SCALER.broken("delay_us", 5_000_000).unwrap();
+    let start = Instant::now();
+    let error = hung.scale(&frame).unwrap_err();
+    drop(hung);
+    let took = start.elapsed();
+    assert!(matches!(error, ScalerError::Hung { .. }), "{error}");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    drop(fault);
+    // The next one waits in the device behind the picture that hangs.
+    let mut next = scaler(&rig, PixelFormat::Yuv420, TINY);
+    let scaled = until("scaler again", || {
+        next.scale(&frame).ok().flatten().or_else(|| {
+            next = scaler(&rig, PixelFormat::Yuv420, TINY);
+            None
+        })
+    });
+    assert_same_picture(&scaled.unwrap(), &frame);
 }
 
 #[test]

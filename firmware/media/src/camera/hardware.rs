@@ -9,11 +9,16 @@ use rostrum_hal::{
 
 use super::retry::Retry;
 
+/// Time until a scaler that hung is tried again: each try holds the camera up.
+const HUNG_RETRY: Duration = Duration::from_secs(60);
+
 /// The scaler of one layer.
 #[derive(Default)]
 pub(super) struct Hardware {
     running: Option<Running>,
     retry: Retry,
+    /// The device hung here, and is left alone until then.
+    hung_until: Option<Timestamp>,
     scaled: u64,
 }
 
@@ -48,7 +53,12 @@ impl Hardware {
         self.retry.is_on()
     }
 
-    /// Lets the scaler go, and forgets failures.
+    /// It hung here, and the device is to be left alone at `now`.
+    pub(super) fn hangs(&self, now: Timestamp) -> bool {
+        self.hung_until.is_some_and(|until| now < until)
+    }
+
+    /// Lets the scaler go, and forgets failures; that the device hangs concerns other layers too.
     pub(super) fn stop(&mut self) {
         self.running = None;
         self.retry = Retry::default();
@@ -74,7 +84,12 @@ impl Hardware {
             Ok(None) => Outcome::Busy,
             Err(error) => {
                 self.running = None;
-                Outcome::Failed { error, retry_in: self.retry.failed(now) }
+                let retry_in = self.retry.failed(now);
+                if matches!(error, ScalerError::Hung { .. }) {
+                    self.hung_until = Some(now + HUNG_RETRY);
+                    return Outcome::Failed { error, retry_in: HUNG_RETRY };
+                }
+                Outcome::Failed { error, retry_in }
             }
         }
     }

@@ -46,7 +46,8 @@ pub enum CameraEvent {
         /// Time until the next attempt.
         retry_in: std::time::Duration,
     },
-    /// The board's scaler began to fail, and the processor scales. It is tried again from time to time.
+    /// The board's scaler began to fail, and the processor scales. It is tried again from time to time: within seconds, or
+    /// after a minute when it hung.
     ScalerFailed {
         /// What the scaler said.
         error: ScalerError,
@@ -236,6 +237,10 @@ impl CameraPipeline {
         now: Timestamp,
     ) -> Result<ByHardware, MediaError> {
         let Some(scaler) = self.scaler.clone() else { return Ok(ByHardware::Not) };
+        // One device makes all layers: waiting for it once is enough.
+        if self.runners.iter().any(|runner| runner.scaler_hangs(now)) {
+            return Ok(ByHardware::Not);
+        }
         // Always from the source: its layout stays, and only then do the scaler's queues.
         let from = match source.shared().filter(|shared| scaler.takes(shared.format)) {
             Some(shared) => shared.clone(),

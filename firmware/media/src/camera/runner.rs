@@ -110,6 +110,11 @@ impl Runner {
         self.hardware.fails()
     }
 
+    /// The board's scaler hung here, and is to be left alone at `now`.
+    pub(super) fn scaler_hangs(&self, now: Timestamp) -> bool {
+        self.hardware.hangs(now)
+    }
+
     /// `frame` as the board's scaler makes it, and what it said when it failed now.
     pub(super) fn scaled_by(
         &mut self,

@@ -291,6 +291,33 @@ fn when_the_scaler_fails_the_processor_scales_and_it_is_told_once_and_tried_agai
 }
 
 #[test]
+fn a_scaler_that_hangs_is_waited_for_once_a_minute_and_the_processor_scales() {
+    let (mut rig, device) = with_scaler();
+    rig.step(HD, 3);
+    rig.events.take();
+    device.hangs.store(true, SeqCst);
+    let before = device.tried.load(SeqCst);
+    // Two frames a second: one is waited for, and that for one of the layers.
+    for _ in 0..100 {
+        rig.next += 14;
+        rig.step(HD, 3);
+    }
+    assert_eq!(device.tried.load(SeqCst) - before, 1);
+    device.hangs.store(false, SeqCst);
+    let mut steps = 0;
+    while scaled_by_hardware(&rig) != [2, 2, 0] {
+        rig.next += 14;
+        rig.step(HD, 3);
+        steps += 1;
+        assert!(steps < 25, "it is not tried again");
+    }
+    assert!(steps > 18, "it was tried again after {steps} more frames");
+    let told = rig.events.take();
+    let [CameraEvent::ScalerFailed { error }] = &told[..] else { panic!("{told:?}") };
+    assert!(error.to_string().contains("hangs: it gave no picture within 100 ms"), "{error}");
+}
+
+#[test]
 fn a_scaler_whose_buffers_are_all_at_the_encoder_drops_the_frame() {
     let (mut rig, device) = with_scaler();
     rig.step(HD, 3);

@@ -1,8 +1,11 @@
 //! A scaler as a board has one, with faults: it takes every nth pixel.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
+    },
+    time::Duration,
 };
 
 use rostrum_hal::{
@@ -16,6 +19,10 @@ pub(crate) struct Device {
     pub(crate) opened: AtomicU32,
     /// Scalers neither open nor work.
     pub(crate) fails: AtomicBool,
+    /// Scalers hang, which tests do not wait for.
+    pub(crate) hangs: AtomicBool,
+    /// Frames that scalers were given.
+    pub(crate) tried: AtomicU32,
     /// All of its buffers are lent out.
     pub(crate) busy: AtomicBool,
 }
@@ -23,7 +30,7 @@ pub(crate) struct Device {
 impl Device {
     fn works(&self) -> Result<(), ScalerError> {
         if self.fails.load(SeqCst) {
-            return Err(ScalerError { name: "every nth".into(), message: "injected".into() });
+            return Err(ScalerError::Failed { name: "every nth".into(), message: "injected".into() });
         }
         Ok(())
     }
@@ -59,7 +66,11 @@ struct Scaler {
 
 impl VideoScaler for Scaler {
     fn scale(&mut self, frame: &Frame) -> Result<Option<Frame>, ScalerError> {
+        self.device.tried.fetch_add(1, SeqCst);
         self.device.works()?;
+        if self.device.hangs.load(SeqCst) {
+            return Err(ScalerError::Hung { name: "every nth".into(), limit: Duration::from_millis(100) });
+        }
         if self.device.busy.load(SeqCst) {
             return Ok(None);
         }
