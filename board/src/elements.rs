@@ -2,7 +2,7 @@
 
 use gstreamer::{self as gst, prelude::*};
 
-use crate::{BoardError, drivers::Device};
+use crate::{BoardError, drivers::Device, property};
 
 /// Debian's package of each element that a profile is likely to name.
 const PACKAGES: &[(&str, &[&str])] = &[
@@ -82,10 +82,7 @@ pub(crate) fn set_properties(element: &gst::Element, properties: &toml::Table) -
             toml::Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        let value = gst::glib::Value::deserialize_with_pspec(&text, &spec)
-            .map_err(|_| format!("{name} cannot be {text}; it is of the type {}", spec.value_type()))?;
-        // Checked before, as a wrong value would make GLib panic.
-        element.set_property_from_value(name, &value);
+        element.set_property_from_value(name, &property::value(&spec, &text)?);
     }
     Ok(())
 }
@@ -124,5 +121,25 @@ mod tests {
         assert!(error.contains("x264enc has no property bitrat") && error.contains("bitrate"), "{error}");
         let error = set_properties(&element, &table("bitrate = 'much'")).unwrap_err();
         assert!(error.contains("bitrate cannot be much"), "{error}");
+    }
+
+    #[test]
+    fn a_value_that_a_property_does_not_take_is_an_error_and_no_panic() {
+        for (element, properties, complaint) in [
+            ("x264enc", "qp-max = 90", "qp-max cannot be 90; it takes 0 to 63"),
+            ("x264enc", "bitrate = -1", "bitrate cannot be -1"),
+            ("x264enc", "ip-factor = 7.5", "ip-factor cannot be 7.5; it takes 0 to 2"),
+            (
+                "x264enc",
+                "speed-preset = 77",
+                "speed-preset cannot be 77; it takes None, ultrafast, superfast",
+            ),
+            ("x264enc", "tune = 4096", "tune cannot be 4096; it takes stillimage+"),
+            ("identity", "last-message = 'x'", "last-message can only be read"),
+        ] {
+            let table = properties.parse().unwrap();
+            let error = set_properties(&make(element).unwrap(), &table).expect_err(properties);
+            assert!(error.contains(complaint), "{error}");
+        }
     }
 }

@@ -40,6 +40,7 @@ mod kms_display;
 mod led_class;
 pub mod probe;
 mod profile;
+mod property;
 mod realtime;
 mod rppal_buttons;
 mod rppal_light;

@@ -109,6 +109,16 @@ fn a_bitrate_set_in_mid_stream_is_kept() {
 }
 
 #[test]
+fn a_bitrate_beyond_what_the_element_takes_is_the_nearest_that_it_takes() {
+    // Its own units are bit/s here, of which it takes 2,048,000 at most.
+    let keys = "element = \"x264enc\"\nbitrate = { property = \"bitrate\", unit_bps = 1 }";
+    let (mut encoder, output) = open(keys, 5_000_000);
+    encode(&mut *encoder, &output, &frames(1)[0], 0);
+    encoder.set_bitrate(u32::MAX).unwrap();
+    encode(&mut *encoder, &output, &frames(1)[0], 1);
+}
+
+#[test]
 fn what_an_entry_says_is_set_before_the_element_starts() {
     for (vendor, expected) in VENDORS.into_iter().zip([
         "bitrate=800 gop-size=0",
@@ -145,6 +155,32 @@ fn a_control_that_the_element_lacks_is_found_when_the_board_is_opened() {
             "element = \"v4l2h264enc\"\nbitrate = { property = \"extra-controls\", unit_bps = 1 }".into(),
             "extra-controls of v4l2h264enc is a structure: name its field",
         ),
+        (
+            format!("{x264}\nkey_frame = {{ signal = \"pad-removed\" }}"),
+            "x264enc has no action signal pad-removed without arguments",
+        ),
+        (
+            format!("{x264}\nkey_frame = {{ signal = \"no-more-pads\" }}"),
+            "x264enc has no action signal no-more-pads without arguments",
+        ),
+        (
+            format!("{x264}\nkey_frame = {{ control = {{ property = \"option-string\" }} }}"),
+            "option-string of x264enc is no whole number but a gchararray",
+        ),
+        (
+            format!("{x264}\nbitrate = {{ property = \"aud\", unit_bps = 1 }}"),
+            "aud of x264enc is no whole number but a gboolean",
+        ),
+        (
+            format!("{x264}\nbitrate = {{ property = \"ip-factor\", unit_bps = 1 }}"),
+            "ip-factor of x264enc is no whole number but a gfloat",
+        ),
+        (
+            "element = \"mpph264enc\"\nbitrate = { property = \"made-with\", unit_bps = 1 }".into(),
+            "made-with is set by whoever makes the element",
+        ),
+        (format!("{x264}\nproperties = {{ qp-max = 90 }}"), "qp-max cannot be 90; it takes 0 to 63"),
+        (format!("{x264}\nbitrate = {{ property = \"bitrate\", unit_bps = 0 }}"), "expected a nonzero u32"),
         (format!("{x264}\nbefore = \"nosuchelement\""), "before: no element \"nosuchelement\""),
         (format!("{x264}\nkey_frame = \"evnt\""), "unknown variant `evnt`"),
     ] {

@@ -222,7 +222,7 @@ impl GstEncoder {
     /// which gives the wanted bits a second at the rate that frames come.
     fn apply_bitrate(&self) {
         let bps = f64::from(self.settings.bitrate_bps) * self.told_rate_hz / self.rate_hz;
-        let units = (bps / f64::from(self.bitrate.unit_bps)).round().max(1.0);
+        let units = (bps / f64::from(self.bitrate.unit_bps.get())).round().max(1.0);
         // `as` saturates, which no bitrate comes near.
         self.bitrate.set(&self.element, units as u32);
     }

@@ -171,6 +171,9 @@ macro_rules! stand_in {
                 }
 
                 fn set_property(&self, _: usize, value: &glib::Value, spec: &glib::ParamSpec) {
+                    if spec.flags().contains(glib::ParamFlags::CONSTRUCT_ONLY) {
+                        return;
+                    }
                     self.0.keep(spec.name(), value);
                     let set: fn(&Inside, bool, &str, &glib::Value) = $set;
                     let runs = self.obj().current_state() != gst::State::Null;
@@ -249,7 +252,9 @@ stand_in!(
         choice("profile"),
         choice("level"),
         signed("gop"),
-        unsigned("qp-max")
+        unsigned("qp-max"),
+        // None of its own: a kind of property that other elements have.
+        glib::ParamSpecUInt::builder("made-with").construct_only().build()
     ],
     |inside, _, name, value| {
         if name == "bps" {
