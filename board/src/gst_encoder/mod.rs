@@ -304,19 +304,13 @@ fn encoded_frame(
 ) -> Option<Option<EncodedFrame>> {
     let buffer = sample.buffer()?;
     let bytes = buffer.map_readable().ok()?;
-    let key_frame = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
-    // Some elements give them with the first key frame only.
-    let data: Arc<[u8]> = match key_frame {
-        true => match headers.complete(&bytes) {
-            Some((data, _)) => data.into(),
-            None => return Some(None),
-        },
-        false => bytes.as_slice().into(),
-    };
+    // Some elements give parameter sets with the first key frame only, and some say of other frames that they are key
+    // frames: only the frame itself is believed.
+    let Some((data, key_frame)) = headers.complete(&bytes) else { return Some(None) };
     // Some elements shift their times and their segment; the running time is what went in.
     let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
     let time = segment.to_running_time(buffer.pts()?)?;
-    Some(Some(EncodedFrame { data, capture_time: shared.leave(time), key_frame, size }))
+    Some(Some(EncodedFrame { data: data.into(), capture_time: shared.leave(time), key_frame, size }))
 }
 
 fn raw_caps(format: gst_video::VideoFormat, settings: EncoderSettings) -> gst::Caps {

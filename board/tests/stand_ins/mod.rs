@@ -60,6 +60,14 @@ impl Inside {
             let ghost = gst::GhostPad::with_target(&encoder.static_pad(pad).unwrap()).unwrap();
             template.add_pad(&ghost).unwrap();
         }
+        // As vendors' elements do: no frame says that it needs others.
+        let unmarked = |_: &gst::Pad, info: &mut gst::PadProbeInfo<'_>| {
+            if let Some(buffer) = info.buffer_mut() {
+                buffer.make_mut().unset_flags(gst::BufferFlags::DELTA_UNIT);
+            }
+            gst::PadProbeReturn::Ok
+        };
+        encoder.static_pad("src").unwrap().add_probe(gst::PadProbeType::BUFFER, unmarked);
         *self.encoder.lock().unwrap() = Some(encoder);
     }
 
