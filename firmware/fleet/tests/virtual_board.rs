@@ -11,9 +11,10 @@ use rostrum_fleet::selftest::{
     self, Check, Circumstances, Clock, Outcome, Part, Parts, Person, Progress, Report,
 };
 use rostrum_hal::{
-    FrameSize, PixelFormat, Timestamp,
+    Frame, FrameSize, PixelFormat, Timestamp,
     buttons::ButtonRole,
     camera::{CameraControl, StreamFormat},
+    display::{Display, DisplayError},
     indicator::Signal,
     microphone::{ArrayFormat, MicrophoneArray, MicrophoneError},
     sim::{Fault, VirtualBoard, WatchdogState},
@@ -174,6 +175,41 @@ fn one_dead_microphone_of_four_is_named() {
     board.microphones = board.microphones.map(|array| Box::new(OneDead(array)) as Box<dyn MicrophoneArray>);
     let report = test(parts(&mut board), None, &mut |_| {});
     assert_eq!(problem(&report, "sound"), "microphone 3 gives nothing but zeros");
+}
+
+/// A screen that takes pictures, and finds out late that it shows none, as that of a graphics card does.
+struct Dark {
+    screen: Box<dyn Display>,
+    checks: u32,
+}
+
+impl Display for Dark {
+    fn name(&self) -> String {
+        self.screen.name()
+    }
+
+    fn size(&self) -> FrameSize {
+        self.screen.size()
+    }
+
+    fn show(&mut self, frame: Frame) -> Result<(), DisplayError> {
+        self.screen.show(frame)
+    }
+
+    fn check(&mut self) -> Result<(), DisplayError> {
+        self.checks += 1;
+        let message = "its plane takes no pictures".to_owned();
+        if self.checks < 5 { Ok(()) } else { Err(DisplayError::Failed { name: self.name(), message }) }
+    }
+}
+
+#[test]
+fn a_screen_that_takes_pictures_and_shows_none_is_found() {
+    let (mut board, _handle) = board();
+    board.display = board.display.map(|screen| Box::new(Dark { screen, checks: 0 }) as Box<dyn Display>);
+    let report = test(parts(&mut board), None, &mut |_| {});
+    let problem = problem(&report, "display");
+    assert!(problem.contains("its plane takes no pictures"), "{problem}");
 }
 
 #[test]

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use rostrum_hal::{
     Frame, FrameData, FrameSize, PixelFormat, Timestamp,
-    display::Display,
+    display::{Display, DisplayError},
     screen_power::{ScreenPower, ScreenPowerError, ScreenState},
 };
 use tokio::time::Instant;
 
-use super::{Figure, NOBODY, Outcome, Part, SHOWN, Test, outcome_of};
+use super::{Figure, NOBODY, Outcome, Part, Test, outcome_of};
 
+/// How long a screen may take to find out that it shows nothing: its sink starts, and fails with its first picture.
+const FOUND_OUT: Duration = Duration::from_secs(3);
+const MOMENT: Duration = Duration::from_millis(100);
 /// Time that a screen gets to switch.
 const SWITCHES: Duration = Duration::from_secs(15);
 /// Time between two questions for its state.
@@ -47,19 +50,31 @@ pub(super) async fn display(test: &mut Test<'_>, which: Part, display: Option<&m
                 "choose its input; look at [display] of the board's profile",
             ),
             Some(true) => Outcome::Passed,
-            None => {
-                tokio::time::sleep(SHOWN).await;
-                // What went wrong with the first picture is told with the second.
-                match display.show(bars(size, PixelFormat::Yuv420)) {
-                    Ok(()) => Outcome::Passed,
-                    Err(error) => {
-                        Outcome::failed(error.to_string(), "look at [display] of the board's profile")
-                    }
-                }
-            }
+            None => match found_out(display).await {
+                Ok(()) => Outcome::Passed,
+                Err(error) => Outcome::failed(
+                    error.to_string(),
+                    "plug it in, switch it on, look at [display] of the board's profile",
+                ),
+            },
         },
     };
     test.over(name, outcome, figures);
+}
+
+/// What becomes of a picture that was shown. Some screens tell of the first with the next, others when they are asked.
+async fn found_out(display: &mut dyn Display) -> Result<(), DisplayError> {
+    tokio::time::sleep(MOMENT).await;
+    display.show(bars(display.size(), PixelFormat::Yuv420))?;
+    let deadline = Instant::now() + FOUND_OUT;
+    loop {
+        tokio::time::sleep(MOMENT).await;
+        // One that fails at its start may be well by the end.
+        let state = display.check();
+        if Instant::now() >= deadline {
+            return state;
+        }
+    }
 }
 
 /// Standby and back, for a person who looks; without one nobody's screen goes dark, and it only has to answer.
