@@ -227,16 +227,14 @@ impl GstEncoder {
         self.bitrate.set(&self.element, units as u32);
     }
 
-    /// The frame as a buffer that shares its bytes.
-    fn buffer(&self, frame: &Frame, time: gst::ClockTime) -> Result<gst::Buffer, EncoderError> {
+    /// The frame's bytes, if they are what the element takes.
+    fn bytes<'a>(&self, frame: &'a Frame) -> Result<&'a Arc<[u8]>, EncoderError> {
         let FrameData::Bytes(bytes) = &frame.data else {
             return Err(self.failure("it takes frames in memory, not in a shared buffer"));
         };
-        let (width, height) = (self.settings.size.width as usize, self.settings.size.height as usize);
-        let interleaved = self.pixel_format == PixelFormat::Nv12 && frame.format == PixelFormat::Yuv420;
-        if (frame.format != self.pixel_format && !interleaved)
+        if (frame.format != self.pixel_format && !self.interleaves(frame))
             || frame.size != self.settings.size
-            || bytes.len() < width * height * 3 / 2
+            || bytes.len() < self.luma() * 3 / 2
         {
             let message = format!(
                 "it takes {} {:?}, not {} {:?}",
@@ -244,15 +242,37 @@ impl GstEncoder {
             );
             return Err(self.failure(&message));
         }
-        let bytes = if interleaved { nv12(bytes, width * height) } else { bytes.clone() };
-        let mut buffer = gst::Buffer::from_slice(bytes);
+        Ok(bytes)
+    }
+
+    /// Whether its chroma is to be interleaved.
+    fn interleaves(&self, frame: &Frame) -> bool {
+        self.pixel_format == PixelFormat::Nv12 && frame.format == PixelFormat::Yuv420
+    }
+
+    /// Bytes of luma in a frame.
+    fn luma(&self) -> usize {
+        self.settings.size.width as usize * self.settings.size.height as usize
+    }
+
+    /// The frame as a buffer that shares its bytes, where these lie as the element wants them.
+    fn buffer(
+        &self,
+        frame: &Frame,
+        bytes: &Arc<[u8]>,
+        time: gst::ClockTime,
+    ) -> Result<gst::Buffer, EncoderError> {
+        let luma = self.luma();
+        let mut buffer = match self.interleaves(frame) {
+            true => gst::Buffer::from_slice(nv12(bytes, luma)),
+            false => gst::Buffer::from_slice(bytes.clone()),
+        };
         let Some(writable) = buffer.get_mut() else { return Err(self.failure("a new buffer is shared")) };
         writable.set_pts(time);
-        let luma = width * height;
         // Our rows have no padding, where GStreamer's default would round them up to four bytes.
         let offsets = [0, luma, luma + luma / 4];
         // Small enough, as the size was checked.
-        let stride = i32::try_from(width).unwrap_or(i32::MAX);
+        let stride = i32::try_from(frame.size.width).unwrap_or(i32::MAX);
         let (format, planes, strides) = match self.pixel_format {
             PixelFormat::Nv12 => (gst_video::VideoFormat::Nv12, 2, [stride, stride, 0]),
             _ => (gst_video::VideoFormat::I420, 3, [stride, stride / 2, stride / 2]),
@@ -266,10 +286,17 @@ impl GstEncoder {
 }
 
 /// A Yuv420 picture with `luma` pixels as Nv12.
-fn nv12(planar: &[u8], luma: usize) -> Arc<[u8]> {
+fn nv12(planar: &[u8], luma: usize) -> Vec<u8> {
     let (y, chroma) = planar.split_at(luma);
     let (u, v) = chroma.split_at(luma / 4);
-    y.iter().copied().chain(u.iter().zip(v).flat_map(|(u, v)| [*u, *v])).collect()
+    let mut bytes = vec![0; luma * 3 / 2];
+    let (to_y, to_chroma) = bytes.split_at_mut(luma);
+    to_y.copy_from_slice(y);
+    // Pairs of a known size, of which the compiler makes whole words.
+    for ((to, u), v) in to_chroma.as_chunks_mut::<2>().0.iter_mut().zip(u).zip(v) {
+        *to = [*u, *v];
+    }
+    bytes
 }
 
 fn connect(source: &AppSrc, drain: &AppSink, shared: &Arc<Shared>, size: FrameSize, name: &str) {
@@ -345,11 +372,15 @@ impl VideoEncoder for GstEncoder {
         let captured = u64::try_from(frame.capture_time.since_start().as_nanos()).unwrap_or(u64::MAX);
         let earliest = self.last_time.map_or(0, |last| last.nseconds() + 1_000);
         let time = gst::ClockTime::from_nseconds(captured.max(earliest));
-        let buffer = self.buffer(frame, time)?;
+        let bytes = self.bytes(frame)?;
         // Ready again when appsrc's thread has come back for more.
         if !self.shared.ready.swap(false, Ordering::AcqRel) {
             return Ok(false);
         }
+        // Only now: a frame that is dropped is not worth the work.
+        let buffer = self
+            .buffer(frame, bytes, time)
+            .inspect_err(|_| self.shared.ready.store(true, Ordering::Release))?;
         self.last_time = Some(time);
         {
             let mut inside = self.shared.inside.lock();
