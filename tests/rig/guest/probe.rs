@@ -1,5 +1,5 @@
 //! `probe` finds the rig's devices, and the profile that it writes opens them.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use rostrum_board::{
     OpenOptions, Profile,

@@ -35,7 +35,7 @@ struct Test {
 
 enum Kind {
     /// A check of the whole tree by a tool.
-    Tool(&'static [&'static str]),
+    Tool(&'static [&'static [&'static str]]),
     /// The unit tests of the pages.
     Pages,
     /// Unit and integration tests of all crates, built once.
@@ -50,23 +50,28 @@ enum Kind {
     Scenario(String),
 }
 
-const TOOLS: &[(&str, &str, &[&str])] = &[
-    ("fmt", "the code is formatted", &["fmt", "--all", "--check"]),
+/// Name, what it is about, and cargo's words, of one command after the other.
+const TOOLS: &[(&str, &str, &[&[&str]])] = &[
+    ("fmt", "the code is formatted", &[&["fmt", "--all", "--check"]]),
     (
         "clippy",
         "the lints are clean",
-        &["clippy", "-q", "--workspace", "--all-targets", "--", "-D", "warnings"],
+        &[
+            &["clippy", "-q", "--workspace", "--all-targets", "--", "-D", "warnings"],
+            // Those of the rig's guest are no tests of this machine, and not among all targets.
+            &["clippy", "-q", "--workspace", "--test", "*", "--", "-D", "warnings"],
+        ],
     ),
     (
         "harness",
         "what the scenarios and benches compute themselves",
-        &["test", "-q", "-p", "rostrum-tests", "--lib", "--bins"],
+        &[&["test", "-q", "-p", "rostrum-tests", "--lib", "--bins"]],
     ),
-    ("doc", "the documentation builds without a warning", &["doc", "-q", "--workspace", "--no-deps"]),
+    ("doc", "the documentation builds without a warning", &[&["doc", "-q", "--workspace", "--no-deps"]]),
     (
         "deny",
         "licences, sources and bans of all dependencies",
-        &["deny", "--workspace", "check", "licenses", "bans", "sources"],
+        &[&["deny", "--workspace", "check", "licenses", "bans", "sources"]],
     ),
 ];
 
@@ -110,7 +115,10 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     if chosen.iter().any(|test| matches!(test.kind, Kind::Scenario(_) | Kind::Pages)) {
         setup::pages()?;
     }
-    if chosen.iter().any(|test| matches!(test.kind, Kind::Tool(words) if words[0] == "deny")) {
+    if chosen
+        .iter()
+        .any(|test| matches!(test.kind, Kind::Tool(lines) if lines.iter().any(|words| words[0] == "deny")))
+    {
         setup::cargo_deny()?;
     }
     for test in &chosen {
@@ -153,16 +161,39 @@ fn passes(test: &Test) -> anyhow::Result<bool> {
         }
         return Ok(result.is_ok());
     }
+    if let Kind::Tool(lines) = test.kind {
+        for words in lines {
+            if !status(&mut tool(words)?)?.success() {
+                return Ok(false);
+            }
+        }
+        return Ok(true);
+    }
     Ok(status(&mut command(test)?)?.success())
+}
+
+/// A command of cargo's that checks the whole tree.
+fn tool(words: &[&str]) -> anyhow::Result<Command> {
+    let mut command = cargo();
+    command.current_dir(paths::root()).stdin(Stdio::null()).args(words);
+    if words[0] == "doc" {
+        command.env("RUSTDOCFLAGS", "-D warnings");
+    }
+    if words[0] == "deny" {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let dirs = std::iter::once(setup::tools_dir().join("bin")).chain(std::env::split_paths(&path));
+        command.env("PATH", std::env::join_paths(dirs)?);
+    }
+    Ok(command)
 }
 
 fn tests() -> anyhow::Result<Vec<Test>> {
     let mut tests: Vec<_> = TOOLS
         .iter()
-        .map(|(name, about, words)| Test {
+        .map(|(name, about, lines)| Test {
             name: (*name).into(),
             about: (*about).into(),
-            kind: Kind::Tool(words),
+            kind: Kind::Tool(lines),
         })
         .collect();
     tests.push(Test {
@@ -210,18 +241,6 @@ fn command(test: &Test) -> anyhow::Result<Command> {
     let mut command = cargo();
     command.current_dir(paths::root()).stdin(Stdio::null());
     match &test.kind {
-        Kind::Tool(words) => {
-            command.args(*words);
-            if words[0] == "doc" {
-                command.env("RUSTDOCFLAGS", "-D warnings");
-            }
-            if words[0] == "deny" {
-                let path = std::env::var_os("PATH").unwrap_or_default();
-                let dirs =
-                    std::iter::once(setup::tools_dir().join("bin")).chain(std::env::split_paths(&path));
-                command.env("PATH", std::env::join_paths(dirs)?);
-            }
-        }
         Kind::Units => {
             command.args(["test", "-q", "--no-fail-fast", "--workspace", "--exclude", "rostrum-tests"]);
         }
@@ -247,7 +266,7 @@ fn command(test: &Test) -> anyhow::Result<Command> {
             command.arg(paths::root().join("tests/rig/kernel/test/run.sh")).stdin(Stdio::null());
         }
         // Not one command: see `passes`.
-        Kind::Rig(_) => bail!("the rig is not run by one command"),
+        Kind::Rig(_) | Kind::Tool(_) => bail!("{} is not run by one command", test.name),
         Kind::Pages => {
             command = Command::new("npm");
             command.args(["test"]).current_dir(paths::root().join("firmware/web")).stdin(Stdio::null());
