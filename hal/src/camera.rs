@@ -1,5 +1,9 @@
 //! Cameras: formats, frames, and what can be turned and set.
 
+mod control;
+
+pub use control::{CameraControl, UnknownControl, VendorControl};
+
 use crate::{Frame, FrameSize, PixelFormat};
 
 /// One combination that a camera offers.
@@ -22,61 +26,6 @@ pub struct StreamFormat {
     pub size: FrameSize,
     /// Frames a second.
     pub frame_rate_hz: f64,
-}
-
-/// A property of a camera that can be listed and set; V4L2 "Camera Control Reference".
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum CameraControl {
-    /// Left and right, in arc seconds; positive is to the right of the camera.
-    Pan,
-    /// Down and up, in arc seconds; positive is up.
-    Tilt,
-    /// Magnification in hundredths: 100 is the whole picture, 200 half of it.
-    Zoom,
-    /// Distance of focus: 0 is infinity, the maximum is nearest.
-    Focus,
-    /// 1 lets the camera focus by itself.
-    FocusAuto,
-    /// Exposure time in units of 100 us.
-    Exposure,
-    /// 1 lets the camera choose the exposure.
-    ExposureAuto,
-    /// 1 when a cover or switch blinds the camera. Often read-only.
-    Privacy,
-    /// Amplification of the picture, in the camera's own steps; set by the camera while it chooses the exposure.
-    Gain,
-    /// Colour temperature of the light that is white, in kelvin.
-    WhiteBalance,
-    /// 1 lets the camera choose the white balance.
-    WhiteBalanceAuto,
-    /// How much a talker in front of a window is brightened; 0 is off.
-    Backlight,
-    /// What the light flickers with: 0 nothing, 1 50 Hz, 2 60 Hz, 3 found by the camera.
-    PowerLine,
-    /// In the camera's own steps, as the four below it.
-    Brightness,
-    /// See `Brightness`.
-    Contrast,
-    /// See `Brightness`.
-    Saturation,
-    /// See `Brightness`.
-    Sharpness,
-    /// Turns until told otherwise, in percent of full speed, -100..=100: positive is to the right, 0 stops.
-    /// Its value is what was set last; a set [`Self::Pan`] ends it (`V4L2_CID_PAN_SPEED`).
-    PanSpeed,
-    /// The same for up (positive) and down (`V4L2_CID_TILT_SPEED`).
-    TiltSpeed,
-    /// The same for magnification: positive is towards a part of the picture (`V4L2_CID_ZOOM_CONTINUOUS`).
-    ZoomSpeed,
-}
-
-impl CameraControl {
-    /// Whether it is a movement that goes on, not a place where the camera can stand.
-    pub fn is_speed(self) -> bool {
-        matches!(self, Self::PanSpeed | Self::TiltSpeed | Self::ZoomSpeed)
-    }
 }
 
 /// Range and present value of one control.
@@ -129,6 +78,7 @@ pub trait Camera: Send {
 }
 
 /// The controls of a camera; all handles of one camera see the same values.
+#[async_trait::async_trait]
 pub trait CameraControls: Send + Sync {
     /// All controls the camera has, with ranges and present values.
     ///
@@ -150,6 +100,19 @@ pub trait CameraControls: Send + Sync {
     /// # Errors
     /// [`CameraError::NoControl`], [`CameraError::ReadOnly`], [`CameraError::Gone`].
     fn set(&self, control: CameraControl, value: i64) -> Result<i64, CameraError>;
+
+    /// How often something is known to have changed: a control, by whomever, or whether the camera is there. It counts
+    /// what the camera and its driver tell of; a cheap camera may be covered or turned and say nothing.
+    fn changes(&self) -> u64 {
+        0
+    }
+
+    /// Waits until [`CameraControls::changes`] is no longer `seen`, and gives it; for ever where nothing is told of.
+    /// Cancel-safe.
+    async fn changed(&self, seen: u64) -> u64 {
+        let _ = seen;
+        std::future::pending().await
+    }
 }
 
 /// What can go wrong with a camera.
@@ -183,7 +146,7 @@ pub enum CameraError {
         name: String,
     },
     /// It lacks that control.
-    #[error("the camera has no control {control:?}; it has {present:?}")]
+    #[error("the camera has no control {control}; it has {}", names(present))]
     NoControl {
         /// The control asked for.
         control: CameraControl,
@@ -191,7 +154,7 @@ pub enum CameraError {
         present: Vec<CameraControl>,
     },
     /// The control can only be read.
-    #[error("the control {control:?} can only be read")]
+    #[error("the control {control} can only be read")]
     ReadOnly {
         /// The control asked for.
         control: CameraControl,
@@ -204,4 +167,11 @@ pub enum CameraError {
         /// What the driver said.
         message: String,
     },
+}
+
+fn names(controls: &[CameraControl]) -> String {
+    if controls.is_empty() {
+        return "none".into();
+    }
+    controls.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

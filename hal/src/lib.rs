@@ -14,6 +14,7 @@ pub mod indicator;
 pub mod latest;
 pub mod microphone;
 pub mod mute_switch;
+pub mod notify;
 pub mod planes;
 pub mod presence;
 pub mod scaler;

@@ -106,6 +106,7 @@ impl SimCameraControls {
     }
 }
 
+#[async_trait::async_trait]
 impl CameraControls for SimCameraControls {
     fn list(&self) -> Result<Vec<ControlState>, CameraError> {
         self.there()?;
@@ -124,6 +125,15 @@ impl CameraControls for SimCameraControls {
         let value = set.ok_or_else(|| CameraError::NoControl { control, present: present() })?;
         self.board.shared.changes.notify();
         Ok(value)
+    }
+
+    /// Everything that changes on the board.
+    fn changes(&self) -> u64 {
+        self.board.shared.changes.count()
+    }
+
+    async fn changed(&self, seen: u64) -> u64 {
+        self.board.shared.changes.after(seen).await
     }
 }
 
@@ -159,6 +169,17 @@ mod tests {
         controls.set(CameraControl::Exposure, 20).unwrap();
         let value = |wanted| controls.list().unwrap().iter().find(|c| c.control == wanted).unwrap().value;
         assert_eq!((value(CameraControl::FocusAuto), value(CameraControl::ExposureAuto)), (0, 0));
+    }
+
+    #[test]
+    fn a_change_by_another_handle_is_told() {
+        let board = VirtualBoard::new(VirtualBoardOptions::default());
+        let controls = board.camera_controls();
+        let seen = controls.changes();
+        let other = board.camera_controls();
+        let setting = std::thread::spawn(move || other.set(CameraControl::Zoom, 250).unwrap());
+        assert_ne!(pollster::block_on(controls.changed(seen)), seen);
+        setting.join().unwrap();
     }
 
     #[test]

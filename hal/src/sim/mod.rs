@@ -16,7 +16,6 @@ mod draw;
 mod fault;
 mod front;
 mod microphones;
-mod notify;
 mod room_response;
 mod scene;
 mod speaker;
@@ -49,9 +48,9 @@ use crate::{
     identity::Udid,
     indicator::{IndicatorRole, Signal},
     microphone::Position,
+    notify::Notify,
 };
 use controls::ControlValues;
-use notify::Notify;
 use tape::Tape;
 
 /// Samples a second of the virtual microphones and speaker.

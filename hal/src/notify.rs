@@ -1,4 +1,4 @@
-//! Waking of waiting tasks without a runtime.
+//! Tells any number of tasks that something changed. Works with every executor.
 
 use std::{
     future::poll_fn,
@@ -7,13 +7,13 @@ use std::{
 
 use parking_lot::Mutex;
 
-/// A counter of changes that tasks of any executor can wait on.
-#[derive(Default)]
-pub(super) struct Notify {
+/// A count of changes that tasks wait on: who missed some sees that it is another.
+#[derive(Debug, Default)]
+pub struct Notify {
     inner: Mutex<Inner>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Inner {
     count: u64,
     wakers: Vec<Waker>,
@@ -21,12 +21,12 @@ struct Inner {
 
 impl Notify {
     /// Changes so far.
-    pub(super) fn count(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.inner.lock().count
     }
 
     /// Counts one more and wakes all who wait.
-    pub(super) fn notify(&self) {
+    pub fn notify(&self) {
         let wakers = {
             let mut inner = self.inner.lock();
             inner.count += 1;
@@ -36,7 +36,7 @@ impl Notify {
     }
 
     /// Waits until the count is no longer `seen` and gives it. Cancel-safe.
-    pub(super) async fn after(&self, seen: u64) -> u64 {
+    pub async fn after(&self, seen: u64) -> u64 {
         poll_fn(|context| {
             let mut inner = self.inner.lock();
             if inner.count != seen {
