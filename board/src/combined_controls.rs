@@ -1,6 +1,8 @@
 //! Controls of one camera that stand in two places, such as a pan-tilt head with its own protocol and the
 //! camera on it.
 
+use std::{future::poll_fn, task::Poll};
+
 use rostrum_hal::camera::{CameraControl, CameraControls, CameraError, ControlState};
 
 /// Several controls as one: each control is that of the first who has it.
@@ -18,6 +20,7 @@ impl CombinedControls {
     }
 }
 
+#[async_trait::async_trait]
 impl CameraControls for CombinedControls {
     /// When one part is gone so is the whole: half of a place is not one to keep.
     fn list(&self) -> Result<Vec<ControlState>, CameraError> {
@@ -44,6 +47,28 @@ impl CameraControls for CombinedControls {
         all.sort();
         all.dedup();
         Err(CameraError::NoControl { control, present: all })
+    }
+
+    fn changes(&self) -> u64 {
+        self.parts.iter().fold(0, |sum, part| sum.wrapping_add(part.changes()))
+    }
+
+    async fn changed(&self, seen: u64) -> u64 {
+        loop {
+            // What changes from here on ends a wait below.
+            let counts: Vec<u64> = self.parts.iter().map(|part| part.changes()).collect();
+            let now = counts.iter().fold(0_u64, |sum, count| sum.wrapping_add(*count));
+            if now != seen {
+                return now;
+            }
+            let mut waits: Vec<_> =
+                self.parts.iter().zip(counts).map(|(part, count)| part.changed(count)).collect();
+            poll_fn(|context| {
+                let ready = waits.iter_mut().any(|wait| wait.as_mut().poll(context).is_ready());
+                if ready { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+        }
     }
 }
 
@@ -92,6 +117,19 @@ mod tests {
         let error = both.set(CameraControl::PanSpeed, 1).unwrap_err();
         let CameraError::NoControl { present, .. } = error else { panic!("{error}") };
         assert_eq!(present.len(), listed.len());
+    }
+
+    #[test]
+    fn a_change_of_any_part_is_told() {
+        let board = VirtualBoard::new(VirtualBoardOptions::default());
+        let both = lens_before(&board);
+        let seen = both.changes();
+        let other = board.camera_controls();
+        let setting = std::thread::spawn(move || other.set(CameraControl::Pan, 3_600).unwrap());
+        let now = pollster::block_on(both.changed(seen));
+        assert_ne!(now, seen);
+        setting.join().unwrap();
+        assert_eq!(both.changes(), now);
     }
 
     #[test]

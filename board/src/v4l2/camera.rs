@@ -21,6 +21,7 @@ use v4l2r::{
 use super::{
     choice::choose,
     controls::{Present, V4l2Controls, keep_rate_in_low_light},
+    extension::{self, Extension},
     find::{self, CLASS, Found, Wanted},
     node::{Fault, Node, OrFault, Settable, can},
     offer::{fourcc, interval, offers, rate_hz},
@@ -49,6 +50,9 @@ pub(crate) struct Options {
     /// `false` lets the frame rate drop in low light for a brighter picture.
     #[serde(default = "yes")]
     keep_rate: bool,
+    /// Controls of its vendor's own.
+    #[serde(default)]
+    extension_controls: Vec<extension::Options>,
 }
 
 pub(super) fn zoom_max() -> f64 {
@@ -71,17 +75,22 @@ pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn Camera>, BoardError> {
         (None, None, Some(title)) => Wanted::Title(title),
         _ => return Err(device.wrong("only one of device, serial and title names the camera")),
     };
+    let extensions =
+        extension::Wanted::all(options.extension_controls).map_err(|message| device.wrong(message))?;
     let found = device.now_or_later(usable(&wanted).map_err(|cameras| absent(&wanted, &cameras)))?;
     let name = found.as_ref().map_or_else(|| wanted.to_string(), title);
-    let present = Present { name: RwLock::new(name), node: RwLock::new(None), zoom_max: options.zoom_max };
     let camera = V4l2Camera {
         wanted: RwLock::new(found.as_ref().map_or(wanted, remembered)),
-        present: Arc::new(present),
+        present: Arc::new(Present::absent(name, options.zoom_max)),
         keep_rate: options.keep_rate,
+        extensions,
         stream: None,
     };
-    // So that its controls answer before it streams. What is wrong is said when it starts.
-    let _ = camera.open_node();
+    // So that its controls answer before it streams. What else is wrong is said when it starts.
+    let lacks = camera.open_node().map(|opened| opened.lacks).unwrap_or_default();
+    for failure in lacks {
+        device.now_or_later::<()>(Err(failure))?;
+    }
     Ok(Box::new(camera))
 }
 
@@ -151,7 +160,16 @@ struct V4l2Camera {
     wanted: RwLock<Wanted>,
     present: Arc<Present>,
     keep_rate: bool,
+    extensions: Vec<extension::Wanted>,
     stream: Option<Stream>,
+}
+
+/// A camera that was found.
+struct Opened {
+    node: Arc<Node>,
+    queue: QueueType,
+    /// What the profile says of its vendor's controls and it has not.
+    lacks: Vec<Failure>,
 }
 
 impl std::fmt::Display for Wanted {
@@ -175,7 +193,7 @@ struct Stream {
 
 impl V4l2Camera {
     /// Finds the camera and opens it.
-    fn open_node(&self) -> Result<(Arc<Node>, QueueType), CameraError> {
+    fn open_node(&self) -> Result<Opened, CameraError> {
         let error = |fault| self.present.error(fault);
         // An own statement, so that the lock is free again.
         let found = usable(&self.wanted.read());
@@ -188,13 +206,29 @@ impl V4l2Camera {
             present: "no stream of pictures".into(),
         })?;
         let node = Arc::new(node);
-        *self.present.node.write() = Some(Arc::clone(&node));
-        Ok((node, queue))
+        let (extensions, lacks) = self.extensions(&node, &found);
+        self.present.came(Arc::clone(&node), extensions);
+        self.present.hear();
+        Ok(Opened { node, queue, lacks })
+    }
+
+    /// The vendor's controls that the profile wants, and what is to be said of those that are not there.
+    fn extensions(&self, node: &Node, found: &Found) -> (Vec<Extension>, Vec<Failure>) {
+        if self.extensions.is_empty() {
+            return Default::default();
+        }
+        let units = find::extension_units(Path::new(CLASS), found);
+        let (extensions, lacks) = extension::resolve(node, &units, &self.extensions);
+        let failure = |(control, hint)| Failure::Absent {
+            name: format!("the control {control} of the camera {}", title(found)),
+            hint,
+        };
+        (extensions, lacks.into_iter().map(failure).collect())
     }
 
     fn stop(&mut self) {
         self.stream = None;
-        *self.present.node.write() = None;
+        self.present.went();
     }
 
     fn set_format(&self, node: &Node, queue: QueueType, format: StreamFormat) -> Result<Layout, Fault> {
@@ -249,7 +283,7 @@ impl Camera for V4l2Camera {
 
     fn formats(&mut self) -> Result<Vec<CameraFormat>, CameraError> {
         // An own statement, so that the lock is free again when the camera is opened.
-        let present = self.present.node.read().clone();
+        let present = self.present.node();
         let (node, queue) = match present {
             Some(node) => {
                 let capability =
@@ -257,14 +291,20 @@ impl Camera for V4l2Camera {
                 let queue = capture_queue(&capability).ok_or_else(|| self.present.error(Fault::Gone))?;
                 (node, queue)
             }
-            None => self.open_node()?,
+            None => {
+                let Opened { node, queue, .. } = self.open_node()?;
+                (node, queue)
+            }
         };
         Ok(offers(&node, queue).0)
     }
 
     async fn start(&mut self, wanted: StreamFormat) -> Result<StreamFormat, CameraError> {
         self.stop();
-        let (node, queue) = self.open_node()?;
+        let Opened { node, queue, lacks } = self.open_node()?;
+        for failure in lacks {
+            log::warn!("{failure}");
+        }
         let (offers, all) = offers(&node, queue);
         let Some(chosen) = choose(&offers, wanted) else {
             return Err(CameraError::NoFormat { name: self.name(), present: all });

@@ -1,17 +1,24 @@
 //! Pan, tilt, zoom, focus, exposure and the picture's settings ("Camera Control Reference" and "User Control Reference"
-//! of the V4L2 specification).
+//! of the V4L2 specification), and a vendor's own.
 
 use std::sync::Arc;
 
-use parking_lot::RwLock;
-use rostrum_hal::camera::{CameraControl, CameraControls, CameraError, ControlState};
+use parking_lot::{Mutex, RwLock};
+use rostrum_hal::{
+    camera::{CameraControl, CameraControls, CameraError, ControlState},
+    notify::Notify,
+};
 use rustix::io::Errno;
 use v4l2r::{
     bindings::{self, v4l2_queryctrl, v4l2_querymenu},
     ioctl::{self, CtrlId, QueryCtrlFlags},
 };
 
-use super::node::{Fault, Node, OrFault};
+use super::{
+    events::ControlEvents,
+    extension::Extension,
+    node::{Fault, Node, OrFault},
+};
 
 /// How a value of V4L2 becomes one of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,17 +75,61 @@ mod exposure {
 }
 
 /// The camera that is there now, shared by its stream and the handles of its controls.
-#[derive(Debug)]
 pub(super) struct Present {
     /// The name to show to people.
     pub(super) name: RwLock<String>,
     /// Open while the camera is there.
-    pub(super) node: RwLock<Option<Arc<Node>>>,
+    there: RwLock<Option<There>>,
+    /// Hears what is changed by others while it is there.
+    events: Mutex<Option<ControlEvents>>,
+    changes: Arc<Notify>,
     /// Magnification at the far end of a zoom that counts from 0.
-    pub(super) zoom_max: f64,
+    zoom_max: f64,
+}
+
+/// An open camera.
+#[derive(Clone)]
+struct There {
+    node: Arc<Node>,
+    extensions: Arc<[Extension]>,
 }
 
 impl Present {
+    /// A camera that is not there yet.
+    pub(super) fn absent(name: String, zoom_max: f64) -> Self {
+        Self {
+            name: RwLock::new(name),
+            there: RwLock::default(),
+            events: Mutex::default(),
+            changes: Arc::default(),
+            zoom_max,
+        }
+    }
+
+    /// It is there, with these controls of its vendor.
+    pub(super) fn came(&self, node: Arc<Node>, extensions: Vec<Extension>) {
+        *self.there.write() = Some(There { node, extensions: extensions.into() });
+        self.changes.notify();
+    }
+
+    /// Hears from now on what others change.
+    pub(super) fn hear(&self) {
+        let Some(There { node, .. }) = self.there.read().clone() else { return };
+        let numbers = CONTROLS.iter().map(|(_, number, _)| *number);
+        match ControlEvents::hear(&node, numbers, Arc::clone(&self.changes)) {
+            Ok(events) => *self.events.lock() = Some(events),
+            Err(error) => log::warn!(error:%; "changes of the camera's controls are not heard"),
+        }
+    }
+
+    /// It is closed.
+    pub(super) fn went(&self) {
+        // Its thread holds the device open.
+        *self.events.lock() = None;
+        *self.there.write() = None;
+        self.changes.notify();
+    }
+
     pub(super) fn error(&self, fault: Fault) -> CameraError {
         let name = self.name.read().clone();
         match fault {
@@ -88,8 +139,13 @@ impl Present {
         }
     }
 
-    fn node(&self) -> Result<Arc<Node>, CameraError> {
-        self.node.read().clone().ok_or_else(|| self.error(Fault::Gone))
+    /// The open device, while it is there.
+    pub(super) fn node(&self) -> Option<Arc<Node>> {
+        self.there.read().as_ref().map(|there| Arc::clone(&there.node))
+    }
+
+    fn there(&self) -> Result<There, CameraError> {
+        self.there.read().clone().ok_or_else(|| self.error(Fault::Gone))
     }
 }
 
@@ -254,7 +310,7 @@ impl V4l2Controls {
     fn write(&self, node: &Node, described: &Described, value: i64) -> Result<i64, CameraError> {
         let refused = |message: &str| CameraError::Failed {
             name: self.present.name.read().clone(),
-            message: format!("{:?} cannot be set: {message}", described.control),
+            message: format!("{} cannot be set: {message}", described.control),
         };
         let query = &described.query;
         let theirs = match described.scale {
@@ -280,32 +336,20 @@ impl V4l2Controls {
             Err(fault) => Err(self.present.error(fault)),
         }
     }
-}
 
-impl CameraControls for V4l2Controls {
-    fn list(&self) -> Result<Vec<ControlState>, CameraError> {
-        let node = self.present.node()?;
-        let described = self.described(&node)?;
-        let states = described.iter().map(|described| self.state(&node, described));
-        Ok(states.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
-    }
-
-    fn get(&self, control: CameraControl) -> Result<Option<ControlState>, CameraError> {
-        let node = self.present.node()?;
-        for row in CONTROLS.into_iter().filter(|(of, ..)| *of == control) {
-            if let Some(described) = self.describe(&node, row)? {
-                return self.state(&node, &described);
+    fn set_now(&self, control: CameraControl, value: i64) -> Result<i64, CameraError> {
+        let There { node, extensions } = self.present.there()?;
+        if let Some(extension) = extensions.iter().find(|extension| extension.control == control) {
+            if extension.is_read_only() {
+                return Err(CameraError::ReadOnly { control });
             }
+            return extension.set(&node, value).map_err(|fault| self.refused(control, fault));
         }
-        Ok(None)
-    }
-
-    fn set(&self, control: CameraControl, value: i64) -> Result<i64, CameraError> {
-        let node = self.present.node()?;
         let described = self.described(&node)?;
         let find = |wanted| described.iter().find(|described| described.control == wanted);
         let Some(found) = find(control) else {
-            let present = described.iter().map(|described| described.control).collect();
+            let own = described.iter().map(|described| described.control);
+            let present = own.chain(extensions.iter().map(|extension| extension.control)).collect();
             return Err(CameraError::NoControl { control, present });
         };
         if found.query.flags & bindings::V4L2_CTRL_FLAG_READ_ONLY != 0 {
@@ -319,6 +363,64 @@ impl CameraControls for V4l2Controls {
             }
         }
         self.write(&node, found, value)
+    }
+
+    /// Why it was not set.
+    fn refused(&self, control: CameraControl, fault: Fault) -> CameraError {
+        match fault {
+            Fault::Other(errno) => CameraError::Failed {
+                name: self.present.name.read().clone(),
+                message: format!("{control} cannot be set: {}", Fault::Other(errno)),
+            },
+            fault => self.present.error(fault),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl CameraControls for V4l2Controls {
+    fn list(&self) -> Result<Vec<ControlState>, CameraError> {
+        let There { node, extensions } = self.present.there()?;
+        let described = self.described(&node)?;
+        let mut all = Vec::with_capacity(described.len() + extensions.len());
+        for described in &described {
+            all.extend(self.state(&node, described)?);
+        }
+        for extension in extensions.iter() {
+            all.push(extension.state(&node).map_err(|fault| self.present.error(fault))?);
+        }
+        Ok(all)
+    }
+
+    fn get(&self, control: CameraControl) -> Result<Option<ControlState>, CameraError> {
+        let There { node, extensions } = self.present.there()?;
+        for row in CONTROLS.into_iter().filter(|(of, ..)| *of == control) {
+            if let Some(described) = self.describe(&node, row)? {
+                return self.state(&node, &described);
+            }
+        }
+        let extension = extensions.iter().find(|extension| extension.control == control);
+        extension
+            .map(|extension| extension.state(&node))
+            .transpose()
+            .map_err(|fault| self.present.error(fault))
+    }
+
+    fn set(&self, control: CameraControl, value: i64) -> Result<i64, CameraError> {
+        let set = self.set_now(control, value);
+        if set.is_ok() {
+            // The kernel tells all but who did it.
+            self.present.changes.notify();
+        }
+        set
+    }
+
+    fn changes(&self) -> u64 {
+        self.present.changes.count()
+    }
+
+    async fn changed(&self, seen: u64) -> u64 {
+        self.present.changes.after(seen).await
     }
 }
 

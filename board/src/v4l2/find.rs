@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::uvc_descriptors::{self, ExtensionUnit};
+
 /// Where the kernel lists video devices.
 pub(super) const CLASS: &str = "/sys/class/video4linux";
 
@@ -86,6 +88,18 @@ pub(super) fn nodes(class: &Path) -> Vec<(Found, u32)> {
 fn serial(folder: &Path) -> Option<String> {
     let interface = fs::canonicalize(folder.join("device")).ok()?;
     text(&interface.parent()?.join("serial"))
+}
+
+/// The extension units of a USB camera; others have none. Its descriptors are those of the whole device, which may have
+/// several cameras, a video control interface each.
+pub(super) fn extension_units(class: &Path, camera: &Found) -> Vec<ExtensionUnit> {
+    let units = || {
+        let interface = fs::canonicalize(class.join(camera.path.file_name()?).join("device")).ok()?;
+        let number = u8::from_str_radix(&text(&interface.join("bInterfaceNumber"))?, 16).ok()?;
+        let descriptors = fs::read(interface.parent()?.join("descriptors")).ok()?;
+        Some(uvc_descriptors::extension_units(&descriptors, number))
+    };
+    units().unwrap_or_default()
 }
 
 fn text(file: &Path) -> Option<String> {

@@ -2,7 +2,6 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use parking_lot::RwLock;
 use rostrum_hal::{PixelFormat, camera::CameraControls};
 use v4l2r::{QueueType, ioctl::FormatIterator};
 
@@ -48,11 +47,8 @@ fn camera(found: &Found) -> Option<Camera> {
     camera.offers = usable.into_iter().map(Offer::from).collect();
     camera.formats = all;
     (camera.driver, camera.bus) = (capability.driver, capability.bus_info);
-    let present = Present {
-        name: RwLock::new(camera.title.clone()),
-        node: RwLock::new(Some(Arc::new(node))),
-        zoom_max: zoom_max(),
-    };
+    let present = Present::absent(camera.title.clone(), zoom_max());
+    present.came(Arc::new(node), Vec::new());
     camera.controls = V4l2Controls { present: Arc::new(present) }.list().unwrap_or_default();
     Some(camera)
 }

@@ -7,6 +7,8 @@
 //! | `offer.rs`, `choice.rs` | what a camera offers, and the rule by which one of it is chosen |
 //! | `ring.rs` | buffers between the kernel and us, lent out as frames |
 //! | `controls.rs` | pan, tilt, zoom, focus and the rest |
+//! | `events.rs` | changes of controls that the driver tells of |
+//! | `extension.rs`, `uvc_descriptors.rs` | controls of a vendor's own, and where USB cameras have them |
 //! | `camera.rs` | the camera: streams, and heals |
 //! | `m2m.rs`, `input.rs` | memory-to-memory devices, and how pictures get into them |
 //! | `encoder.rs`, `coded.rs` | H.264 encoders, and the two queues of one |
@@ -19,6 +21,8 @@ mod choice;
 mod coded;
 mod controls;
 pub(crate) mod encoder;
+mod events;
+mod extension;
 mod find;
 mod input;
 mod level;
@@ -28,3 +32,4 @@ mod node;
 mod offer;
 mod ring;
 pub(crate) mod scaler;
+mod uvc_descriptors;

@@ -231,6 +231,151 @@ fn what_changes_on_the_camera_is_seen() {
     }
 }
 
+/// Waits until a change after `seen` is told, and gives the count.
+async fn told(controls: &dyn CameraControls, seen: u64) -> u64 {
+    tokio::time::timeout(PATIENCE, controls.changed(seen)).await.expect("no change was told")
+}
+
+/// Counts that went on until now are not of what comes.
+async fn quiet(controls: &dyn CameraControls) -> u64 {
+    let mut seen = controls.changes();
+    while let Ok(now) = tokio::time::timeout(Duration::from_millis(500), controls.changed(seen)).await {
+        seen = now;
+    }
+    seen
+}
+
+#[test]
+fn what_changes_on_the_camera_is_told() {
+    runtime().block_on(async {
+        let mut camera = usb_camera();
+        let (controls, usb) = (camera.controls(), usb());
+        for is_streaming in [false, true] {
+            if is_streaming {
+                started(&mut *camera, wanted(SMALL, 10.0)).await;
+            }
+            for (control, name, value) in
+                [(CameraControl::Privacy, "privacy", 1), (CameraControl::Zoom, "zoom_abs", 777)]
+            {
+                let seen = quiet(&*controls).await;
+                usb.ask(&format!("set {name} {value}")).unwrap();
+                told(&*controls, seen).await;
+                assert_eq!(state(&*controls, control).value, value);
+            }
+            for (name, value) in [("privacy", 0), ("zoom_abs", 100)] {
+                usb.ask(&format!("set {name} {value}")).unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn what_another_program_sets_is_told() {
+    runtime().block_on(async {
+        for (keys, control, value) in [
+            ("serial = \"RIG0001\"", CameraControl::Brightness, 30),
+            ("title = \"vivid\"", CameraControl::Brightness, 31),
+        ] {
+            let (camera, other) = (camera(keys), camera(keys));
+            let (controls, others) = (camera.controls(), other.controls());
+            let before = state(&*controls, control).value;
+            let seen = quiet(&*controls).await;
+            assert_eq!(others.set(control, value).unwrap(), value);
+            let seen = told(&*controls, seen).await;
+            assert_eq!(state(&*controls, control).value, value);
+            // Another handle of ours is told too.
+            camera.controls().set(control, before).unwrap();
+            told(&*controls, seen).await;
+        }
+    });
+}
+
+#[test]
+fn that_the_camera_is_gone_and_back_is_told() {
+    runtime().block_on(async {
+        let mut camera = usb_camera();
+        let controls = camera.controls();
+        let seen = quiet(&*controls).await;
+        usb().ask("unplug").unwrap();
+        told(&*controls, seen).await;
+        assert!(matches!(controls.list(), Err(CameraError::Gone { .. })));
+        let seen = quiet(&*controls).await;
+        usb().ask("plug").unwrap();
+        started(&mut *camera, wanted(SMALL, 10.0)).await;
+        told(&*controls, seen).await;
+        // What is told of the new device is heard.
+        let seen = quiet(&*controls).await;
+        usb().ask("set zoom_abs 140").unwrap();
+        told(&*controls, seen).await;
+        usb().ask("set zoom_abs 100").unwrap();
+    });
+}
+
+const UNIT: &str = "{4d4f4f52-5452-5553-4d00-000000000001}";
+
+fn extension(name: &str, unit: &str, keys: &str) -> String {
+    format!("[[camera.extension_controls]]\nname = \"{name}\"\nunit = \"{unit}\"\n{keys}\n")
+}
+
+#[test]
+fn a_vendors_controls_are_those_of_its_extension_unit() {
+    let led: CameraControl = "vendor_led_brightness".parse().unwrap();
+    let (third, whole) = ("vendor_third".parse().unwrap(), "vendor_whole".parse().unwrap());
+    let keys = [
+        "serial = \"RIG0001\"\n".to_owned(),
+        extension("led_brightness", UNIT, "selector = 1"),
+        extension("third", UNIT, "selector = 2\noffset = 2\nsize = 1"),
+        extension("whole", UNIT, "selector = 2\nsigned = true"),
+    ];
+    let mut camera = camera(&keys.concat());
+    let controls = camera.controls();
+    let found = state(&*controls, led);
+    let expected = ControlState {
+        control: led,
+        minimum: 0,
+        maximum: 255,
+        step: 1,
+        default: 128,
+        value: usb().value("led_brightness").unwrap(),
+        read_only: false,
+    };
+    assert_eq!(found, expected);
+    assert_eq!(controls.set(led, 1_000).unwrap(), 255, "out of range");
+    assert_eq!(usb().value("led_brightness").unwrap(), 255);
+    usb().ask("set led_brightness 77").unwrap();
+    assert_eq!(controls.get(led).unwrap().unwrap().value, 77);
+    // A number of one byte among others, which stay as they are.
+    assert_eq!(controls.set(whole, -2).unwrap(), -2);
+    assert_eq!(controls.set(third, 0x12).unwrap(), 0x12);
+    assert_eq!(usb().value("opaque").unwrap(), -2 & !0xff_0000 | 0x12_0000);
+    assert_eq!(state(&*controls, third).value, 0x12);
+    let none = controls.set("vendor_none".parse().unwrap(), 1).unwrap_err();
+    assert!(
+        none.to_string().contains("no control vendor_none") && none.to_string().contains("vendor_whole"),
+        "{none}"
+    );
+    // They are there after it was unplugged.
+    runtime().block_on(async {
+        usb().ask("unplug").unwrap();
+        usb().ask("plug").unwrap();
+        started(&mut *camera, wanted(SMALL, 10.0)).await;
+    });
+    assert_eq!(controls.set(led, 128).unwrap(), 128);
+}
+
+#[test]
+fn a_vendors_control_that_is_not_there_is_told_with_those_that_are() {
+    for (unit, selector, said) in [
+        (UNIT, 3, "has no selector 3; it has 1, 2"),
+        ("{a29e7641-de04-47e3-8b2b-f4341aff003b}", 1, "there is {4d4f4f52-5452-5553-4d00-000000000001} with"),
+    ] {
+        let keys = extension("led", unit, &format!("selector = {selector}"));
+        let section = format!("[camera]\ndriver = \"v4l2\"\nserial = \"RIG0001\"\n{keys}");
+        let error = open_board(&section).err().unwrap().to_string();
+        assert!(error.contains(said) && error.contains("Rig PTZ Camera"), "{error}");
+    }
+}
+
 #[test]
 fn the_picture_settings_are_there_with_ranges() {
     let controls = usb_camera().controls();
