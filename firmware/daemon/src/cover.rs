@@ -5,20 +5,29 @@ use std::time::Duration;
 
 use rostrum_hal::camera::{CameraControl, CameraControls, CameraError};
 
+use tokio::runtime::Handle;
+
 use crate::input::{Input, Inputs};
 
-/// Time between two looks at the cover.
-const LOOK: Duration = Duration::from_millis(500);
+/// Time between two looks at the cover of a camera that may not tell of its moves.
+pub(crate) const LOOK: Duration = Duration::from_millis(500);
 
-/// Tells where the cover is, and of every move, on a thread of its own: a camera may take long to say it.
+/// Tells where the cover is, and of every move, on a thread of its own: a camera may take long to say it. It is looked
+/// at when the camera tells of a change, and every `look`.
 ///
 /// # Errors
 /// When there are no threads left.
-pub(crate) fn watch(controls: Box<dyn CameraControls>, inputs: &Inputs) -> std::io::Result<()> {
+pub(crate) fn watch(
+    controls: Box<dyn CameraControls>,
+    inputs: &Inputs,
+    look: Duration,
+) -> std::io::Result<()> {
     let inputs = inputs.clone();
+    let runtime = Handle::current();
     std::thread::Builder::new().name("cover".into()).spawn(move || {
         let mut told = None;
         loop {
+            let seen = controls.changes();
             match is_covered(&*controls) {
                 Ok(Some(covered)) if told != Some(covered) => {
                     told = Some(covered);
@@ -38,7 +47,8 @@ pub(crate) fn watch(controls: Box<dyn CameraControls>, inputs: &Inputs) -> std::
                 // No picture comes out of a camera that is gone; it may be covered when it is back.
                 Err(error) => log::trace!(error:%; "the camera's cover cannot be read"),
             }
-            std::thread::sleep(LOOK);
+            // Either way it is looked at.
+            let _ = runtime.block_on(async { tokio::time::timeout(look, controls.changed(seen)).await });
         }
     })?;
     Ok(())
@@ -51,33 +61,53 @@ fn is_covered(controls: &dyn CameraControls) -> Result<Option<bool>, CameraError
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
-    use rostrum_hal::sim::{VirtualBoard, VirtualBoardOptions};
+    use rostrum_hal::{
+        camera::ControlState,
+        sim::{SimCameraControls, VirtualBoard, VirtualBoardOptions},
+    };
     use tokio::sync::mpsc;
 
     use super::*;
 
-    #[test]
-    fn a_cover_is_told_at_start_and_when_it_moves() {
-        let board = VirtualBoard::new(VirtualBoardOptions::default());
+    /// The next input within some seconds.
+    async fn next(happened: &mut mpsc::UnboundedReceiver<Input>) -> Option<Input> {
+        tokio::time::timeout(Duration::from_secs(20), happened.recv()).await.ok().flatten()
+    }
+
+    async fn is_told(controls: Box<dyn CameraControls>, board: &VirtualBoard, look: Duration) {
         let (inputs, mut happened) = mpsc::unbounded_channel();
-        assert!(watch(Box::new(board.camera_controls()), &inputs).is_ok());
-        let mut next = || {
-            let deadline = Instant::now() + Duration::from_secs(20);
-            while Instant::now() < deadline {
-                if let Ok(input) = happened.try_recv() {
-                    return Some(input);
-                }
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            None
-        };
-        assert!(matches!(next(), Some(Input::CameraCover { covered: false })));
+        assert!(watch(controls, &inputs, look).is_ok());
+        assert!(matches!(next(&mut happened).await, Some(Input::CameraCover { covered: false })));
         for covered in [true, false] {
             let set = board.camera_controls().set(CameraControl::Privacy, covered.into());
             assert_eq!(set.ok(), Some(covered.into()));
-            assert!(matches!(next(), Some(Input::CameraCover { covered: told }) if told == covered));
+            let input = next(&mut happened).await;
+            assert!(matches!(input, Some(Input::CameraCover { covered: told }) if told == covered));
         }
+    }
+
+    #[tokio::test]
+    async fn a_cover_is_told_at_start_and_at_once_when_it_moves() {
+        let board = VirtualBoard::new(VirtualBoardOptions::default());
+        is_told(Box::new(board.camera_controls()), &board, Duration::from_secs(3600)).await;
+    }
+
+    /// A camera that says nothing by itself.
+    struct Silent(SimCameraControls);
+
+    impl CameraControls for Silent {
+        fn list(&self) -> Result<Vec<ControlState>, CameraError> {
+            self.0.list()
+        }
+
+        fn set(&self, control: CameraControl, value: i64) -> Result<i64, CameraError> {
+            self.0.set(control, value)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cover_of_a_camera_that_says_nothing_is_looked_at() {
+        let board = VirtualBoard::new(VirtualBoardOptions::default());
+        is_told(Box::new(Silent(board.camera_controls())), &board, Duration::from_millis(20)).await;
     }
 }

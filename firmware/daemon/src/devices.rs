@@ -17,6 +17,7 @@ use rostrum_hal::{
     speaker::Speaker,
 };
 use rostrum_panel::{CommandError, CommandErrorKind, DeviceChoice, DeviceChoices};
+use tokio::sync::watch;
 
 use crate::{
     input::{Input, Inputs},
@@ -94,34 +95,72 @@ pub(crate) fn desks() -> (Borrowers, Lenders) {
 
 /// The controls of the camera that is in use.
 #[derive(Clone)]
-pub(crate) struct SwitchedControls(Arc<RwLock<Arc<dyn CameraControls>>>);
+pub(crate) struct SwitchedControls(Arc<Switched>);
+
+struct Switched {
+    now: RwLock<InUse>,
+    /// Told when another camera is in use.
+    switches: watch::Sender<()>,
+}
+
+#[derive(Clone)]
+struct InUse {
+    controls: Arc<dyn CameraControls>,
+    /// Changes that were told of before it came.
+    before: u64,
+}
 
 impl SwitchedControls {
     pub(crate) fn of(controls: Box<dyn CameraControls>) -> Self {
-        Self(Arc::new(RwLock::new(controls.into())))
+        let now = RwLock::new(InUse { controls: controls.into(), before: 0 });
+        Self(Arc::new(Switched { now, switches: watch::Sender::new(()) }))
     }
 
     fn set_camera(&self, controls: Box<dyn CameraControls>) {
-        *self.0.write() = controls.into();
+        // Everything is another one's, which is a change.
+        let before = self.changes() + 1;
+        *self.0.now.write() = InUse { controls: controls.into(), before };
+        self.0.switches.send_replace(());
     }
 
-    /// Not under the lock: a camera may take long.
-    fn now(&self) -> Arc<dyn CameraControls> {
-        Arc::clone(&self.0.read())
+    /// Not used under the lock: a camera may take long.
+    fn now(&self) -> InUse {
+        self.0.now.read().clone()
     }
 }
 
+#[async_trait::async_trait]
 impl CameraControls for SwitchedControls {
     fn list(&self) -> Result<Vec<ControlState>, CameraError> {
-        self.now().list()
+        self.now().controls.list()
     }
 
     fn get(&self, control: CameraControl) -> Result<Option<ControlState>, CameraError> {
-        self.now().get(control)
+        self.now().controls.get(control)
     }
 
     fn set(&self, control: CameraControl, value: i64) -> Result<i64, CameraError> {
-        self.now().set(control, value)
+        self.now().controls.set(control, value)
+    }
+
+    fn changes(&self) -> u64 {
+        let InUse { controls, before } = self.now();
+        before + controls.changes()
+    }
+
+    async fn changed(&self, seen: u64) -> u64 {
+        loop {
+            let mut switches = self.0.switches.subscribe();
+            let InUse { controls, before } = self.now();
+            let count = before + controls.changes();
+            if count != seen {
+                return count;
+            }
+            tokio::select! {
+                changes = controls.changed(seen - before) => return before + changes,
+                _ = switches.changed() => {}
+            }
+        }
     }
 }
 
@@ -250,4 +289,35 @@ fn unusable(reason: String) -> CommandError {
 
 fn not_found(message: String, hint: &'static str) -> CommandError {
     CommandError { kind: CommandErrorKind::NotFound, code: "no_device".into(), message, hint: hint.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use rostrum_hal::sim::{VirtualBoard, VirtualBoardOptions};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn controls_are_those_of_the_camera_in_use_and_its_exchange_is_a_change() {
+        let (one, other) = (
+            VirtualBoard::new(VirtualBoardOptions::default()),
+            VirtualBoard::new(VirtualBoardOptions::default()),
+        );
+        let controls = SwitchedControls::of(Box::new(one.camera_controls()));
+        let seen = controls.changes();
+        assert!(controls.set(CameraControl::Zoom, 200).is_ok());
+        let seen_then = controls.changed(seen).await;
+        assert_ne!(seen_then, seen);
+        let waiting = controls.clone();
+        let waits = tokio::spawn(async move { waiting.changed(seen_then).await });
+        tokio::task::yield_now().await;
+        controls.set_camera(Box::new(other.camera_controls()));
+        assert!(waits.await.is_ok_and(|count| count != seen_then));
+        let zoom = |controls: &dyn CameraControls| {
+            controls.get(CameraControl::Zoom).ok().flatten().map(|state| state.value)
+        };
+        assert_eq!(zoom(&controls), Some(100));
+        assert!(controls.set(CameraControl::Zoom, 300).is_ok());
+        assert_eq!((zoom(&one.camera_controls()), zoom(&other.camera_controls())), (Some(200), Some(300)));
+    }
 }

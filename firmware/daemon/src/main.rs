@@ -183,7 +183,7 @@ async fn work(
     let picture = config.picture;
     let own_controls = board.camera.as_ref().map(|camera| SwitchedControls::of(camera.controls()));
     if let Some(controls) = own_controls.clone() {
-        cover::watch(Box::new(controls), &inputs)?;
+        cover::watch(Box::new(controls), &inputs, cover::LOOK)?;
     }
     let camera_controls = CombinedControls::of([
         board.camera_controls,

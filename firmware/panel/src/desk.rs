@@ -27,8 +27,8 @@ struct Known {
     controls: Vec<ControlState>,
     read: Option<Instant>,
     reading: bool,
-    /// Something changed since the last reading began.
-    expired: bool,
+    /// What the camera's count of changes was when it was read.
+    count: u64,
 }
 
 impl Desk {
@@ -51,11 +51,22 @@ impl Desk {
         self.presets.get(name)
     }
 
-    /// The controls as they were read last, at once; none when the camera is gone. When that was long ago
-    /// they are read behind the caller's back, and a difference counts as a change.
+    /// Waits until the camera tells of a change after `seen`, one of its counts, and gives the count. Cancel-safe.
+    pub(crate) async fn turned(&self, seen: u64) -> u64 {
+        self.controls.changed(seen).await
+    }
+
+    /// The camera's count of changes.
+    pub(crate) fn count(&self) -> u64 {
+        self.controls.changes()
+    }
+
+    /// The controls as they were read last, at once; none when the camera is gone. When that was long ago, or the
+    /// camera told of a change since, they are read behind the caller's back, and a difference counts as a change.
     pub(crate) fn known(self: &Arc<Self>) -> Vec<ControlState> {
         let mut known = self.known.lock();
-        let stale = known.expired || known.read.is_none_or(|at| at.elapsed() > FRESH);
+        let is_old = known.read.is_none_or(|at| at.elapsed() > FRESH);
+        let stale = is_old || known.count != self.controls.changes();
         if stale && !known.reading {
             known.reading = true;
             let desk = self.clone();
@@ -65,11 +76,6 @@ impl Desk {
             });
         }
         known.controls.clone()
-    }
-
-    /// The controls changed: what is known of them is old.
-    pub(crate) fn expire(&self) {
-        self.known.lock().expired = true;
     }
 
     /// Whether the controls were ever read.
@@ -156,7 +162,7 @@ impl Desk {
 
     /// Reads the controls. Blocks.
     fn read(&self) -> Result<Vec<ControlState>, CameraError> {
-        self.known.lock().expired = false;
+        let count = self.controls.changes();
         let controls = self.controls.list();
         let mut known = self.known.lock();
         let shown = controls.as_deref().unwrap_or_default();
@@ -164,8 +170,9 @@ impl Desk {
         known.controls = shown.to_vec();
         known.read = Some(Instant::now());
         known.reading = false;
-        // What expired while it was read is read again when somebody looks, and somebody is told to.
-        let tell = changed || known.expired;
+        known.count = count;
+        // What changed while it was read is read again when somebody looks, and somebody is told to.
+        let tell = changed || count != self.controls.changes();
         drop(known);
         if tell {
             self.changed();

@@ -156,6 +156,17 @@ mod tests {
     }
 
     #[test]
+    fn a_vendors_control_is_kept_like_any_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("presets.json");
+        let led: CameraControl = "vendor_led".parse().unwrap();
+        let values = to_keep(&[control(led, 7, false), control("vendor_serial".parse().unwrap(), 9, true)]);
+        assert_eq!(values, Values::from([(led, 7)]));
+        assert!(Presets::open(path.clone()).put("door", values.clone()).unwrap());
+        assert_eq!(Presets::open(path).get("door"), Some(values));
+    }
+
+    #[test]
     fn a_broken_file_is_put_aside_and_the_next_preset_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("presets.json");

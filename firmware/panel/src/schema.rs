@@ -61,8 +61,10 @@ pub(crate) fn optional_orientation() -> Object {
 #[schema(as = ControlState)]
 pub(crate) struct ControlStateSchema {
     /// `pan`, `tilt` (arc seconds), `zoom` (100 is the whole picture), `focus`, `focus_auto`,
-    /// `exposure` (100 us), `exposure_auto`, `privacy`, `pan_speed`, `tilt_speed` or `zoom_speed` (-100 to 100
-    /// percent until it is set to 0).
+    /// `exposure` (100 us), `exposure_auto`, `privacy`, `gain`, `white_balance` (kelvin), `white_balance_auto`, `backlight`,
+    /// `power_line`, `brightness`, `contrast`, `saturation`, `sharpness`, `pan_speed`, `tilt_speed` or `zoom_speed`
+    /// (-100 to 100 percent until it is set to 0), or `vendor_` and the name that the board's profile gives to a control
+    /// of the vendor's own.
     control: String,
     /// Smallest value.
     minimum: i64,

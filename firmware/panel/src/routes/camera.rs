@@ -78,8 +78,8 @@ pub(super) async fn camera(State(panel): State<Shared>) -> ApiResult<Json<Camera
     Ok(Json(CameraState { name, controls, presets: desk.preset_names() }))
 }
 
-/// Turns or sets one control: `pan`, `tilt`, `zoom`, `focus`, `focus_auto`, `exposure`, `exposure_auto`, `privacy`,
-/// `pan_speed`, `tilt_speed`, `zoom_speed`. A speed goes on until it is set to 0.
+/// Turns or sets one of the controls that the camera's state lists, such as `pan`, `zoom`, `pan_speed` (a speed goes on
+/// until it is set to 0) or `vendor_...`, one of the vendor's own that the board's profile names.
 #[utoipa::path(put, path = "/api/v1/camera/controls/{control}", tag = "camera",
     params(("control" = String, Path)), request_body = ControlValue,
     responses((status = OK, body = ControlStateSchema), (status = NOT_FOUND, body = ErrorBody),

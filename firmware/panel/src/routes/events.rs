@@ -67,6 +67,8 @@ pub(super) async fn events(
 struct Sources {
     state: watch::Receiver<std::sync::Arc<crate::State>>,
     camera: Option<watch::Receiver<u64>>,
+    /// The camera's count of changes that was seen.
+    turned: u64,
     board: Option<Changes>,
 }
 
@@ -75,6 +77,7 @@ impl Sources {
         Self {
             state: panel.state.clone(),
             camera: panel.desk.as_ref().map(|desk| desk.changes()),
+            turned: panel.desk.as_ref().map(|desk| desk.count()).unwrap_or_default(),
             board: panel.board.as_ref().map(|board| board.changes()),
         }
     }
@@ -84,13 +87,9 @@ impl Sources {
         tokio::select! {
             changed = self.state.changed() => changed.is_ok(),
             () = camera_changed(&mut self.camera) => true,
-            () = board_changed(&mut self.board) => {
-                // The virtual board also tells that somebody else turned its camera.
-                if let Some(desk) = &panel.desk {
-                    desk.expire();
-                }
-                true
-            }
+            // Whoever looks next reads it.
+            () = camera_turned(panel, &mut self.turned) => true,
+            () = board_changed(&mut self.board) => true,
         }
     }
 }
@@ -102,6 +101,13 @@ async fn camera_changed(camera: &mut Option<watch::Receiver<u64>>) {
         return;
     }
     std::future::pending().await
+}
+
+async fn camera_turned(panel: &Panel, seen: &mut u64) {
+    match &panel.desk {
+        Some(desk) => *seen = desk.turned(*seen).await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn board_changed(board: &mut Option<Changes>) {

@@ -92,3 +92,18 @@ async fn a_missing_camera_and_a_missing_control_are_told_apart() {
     let blind = Rig::with(Options { has_camera: false, ..Options::default() });
     assert_eq!(blind.get("/api/v1/camera").await.error(), "no_camera");
 }
+
+#[tokio::test]
+async fn a_control_of_no_vendor_is_not_there_and_one_of_no_name_is_no_path() {
+    let rig = Rig::start();
+    let put = async |control: &str| {
+        let path = format!("/api/v1/camera/controls/{control}");
+        let answer = rig.call("PUT", &path, Some(r#"{"value": 4}"#)).await;
+        (answer.status, answer.error())
+    };
+    assert_eq!(put("vendor_led").await, (StatusCode::NOT_FOUND, "no_such_control".into()));
+    assert_eq!(put("vendor_LED").await, (StatusCode::BAD_REQUEST, "bad_path".into()));
+    let body = r#"{"values": {"vendor_led": 300}}"#;
+    let answer = rig.call("PUT", "/api/v1/camera/presets/door", Some(body)).await;
+    assert_eq!((answer.status, answer.error()), (StatusCode::NOT_FOUND, "no_such_control".into()));
+}
