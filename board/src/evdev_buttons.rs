@@ -32,8 +32,10 @@ pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn Buttons>, BoardError> 
     if keys.is_empty() {
         return Err(device.wrong("keys names no button; give one such as keys.mute = \"KEY_MICMUTE\""));
     }
-    let mut buttons = EvdevButtons { name, keys, input: None, held: Held::default() };
-    buttons.input = Some(buttons.open().map_err(|failure| device.failed(failure))?);
+    let mut buttons = EvdevButtons { name, keys, input: None, gone: None, held: Held::default() };
+    let opened = buttons.open();
+    buttons.gone = opened.as_ref().err().map(ToString::to_string);
+    buttons.input = device.now_or_later(opened)?;
     Ok(Box::new(buttons))
 }
 
@@ -42,6 +44,8 @@ struct EvdevButtons {
     keys: BTreeMap<ButtonRole, Code>,
     /// `None` while the device is unplugged.
     input: Option<Input>,
+    /// What is still to be told of a device that was never there.
+    gone: Option<String>,
     held: Held,
 }
 
@@ -63,6 +67,9 @@ impl Buttons for EvdevButtons {
 
     /// When the device is gone, says so once and then waits until it is back.
     async fn next(&mut self) -> Result<ButtonEvent, ButtonError> {
+        if let Some(message) = self.gone.take() {
+            return Err(ButtonError::Gone { message });
+        }
         loop {
             let Some(input) = &mut self.input else {
                 self.input = self.open().ok();

@@ -27,8 +27,8 @@ fn mute_device() -> Code {
 
 pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn MuteSwitch>, BoardError> {
     let Options { device: name, code } = device.options()?;
-    let input = Input::open(&name, &[code]).map_err(|failure| device.failed(failure))?;
-    let mut switch = EvdevMuteSwitch { name, code, input: Some(input), told: None };
+    let input = device.now_or_later(Input::open(&name, &[code]))?;
+    let mut switch = EvdevMuteSwitch { name, code, input, told: None };
     switch.told = switch.look().ok();
     Ok(Box::new(switch))
 }

@@ -44,17 +44,44 @@ struct Lights {
 }
 
 pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn Indicator>, BoardError> {
-    let root = Path::new(ROOT);
-    let opened = match device.options()? {
-        Options { light: Some(light), lights: None } => Light::open_one(root, &light),
+    let names = match device.options()? {
+        Options { light: Some(light), lights: None } => Names::One(light),
         Options { light: None, lights: Some(Lights { red, green, blue }) }
             if red.is_some() || green.is_some() || blue.is_some() =>
         {
-            Light::open_lamps(root, [red, green, blue])
+            Names::Lamps([red, green, blue])
         }
         _ => return Err(device.wrong("give either light, or lights with some of red, green and blue")),
     };
-    Ok(Box::new(opened.map_err(|failure| device.failed(failure))?))
+    let light = device.now_or_later(Light::open(Path::new(ROOT), &names))?;
+    Ok(Box::new(NamedLight { place: device.place.into(), names, light }))
+}
+
+/// How the profile names a light.
+enum Names {
+    One(String),
+    /// Red, green, blue.
+    Lamps([Option<String>; 3]),
+}
+
+/// A light that may come later.
+struct NamedLight {
+    place: String,
+    names: Names,
+    /// `None` until it is there.
+    light: Option<Light>,
+}
+
+impl Indicator for NamedLight {
+    fn show(&mut self, signal: Signal) -> Result<(), IndicatorError> {
+        let light = match &mut self.light {
+            Some(light) => light,
+            none => none.insert(Light::open(Path::new(ROOT), &self.names).map_err(|failure| {
+                IndicatorError::Gone { name: self.place.clone(), source: io::Error::other(failure) }
+            })?),
+        };
+        light.show(signal)
+    }
 }
 
 /// What shows a signal.
@@ -68,6 +95,13 @@ enum Light {
 }
 
 impl Light {
+    fn open(root: &Path, names: &Names) -> Result<Self, Failure> {
+        match names {
+            Names::One(name) => Self::open_one(root, name),
+            Names::Lamps(names) => Self::open_lamps(root, names.clone()),
+        }
+    }
+
     /// Opens the light `name` under `root`.
     fn open_one(root: &Path, name: &str) -> Result<Self, Failure> {
         let led = Led::open(root, name)?;

@@ -93,8 +93,8 @@ pub struct OpenOptions {
     pub udid: Option<Udid>,
     /// Makes virtual rooms differ.
     pub seed: Option<u64>,
-    /// A camera, a sound card, a GPIO chip, a speakerphone or a CEC adapter that is not there is looked for when it is
-    /// used, as after it was unplugged, in the place of an error.
+    /// A camera, a sound card, a GPIO chip, an input device, a light, a speakerphone or a CEC adapter that is not there is
+    /// looked for when it is used, as after it was unplugged, in the place of an error.
     pub later: bool,
     /// Devices in the place of the profile's, as [`Devices::choices`] gave them; the profile's where one of them cannot
     /// be used.

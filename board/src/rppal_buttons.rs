@@ -10,7 +10,7 @@ use crate::{
     BoardError,
     drivers::Device,
     error::Failure,
-    gpio_lines::ten_milliseconds,
+    gpio_lines::{LOOK_AGAIN, ten_milliseconds},
     held::Held,
     rppal_pins::{Input, InputOptions, gpio},
 };
@@ -35,18 +35,29 @@ pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn Buttons>, BoardError> 
         return Err(device.wrong("pins names no button; give one such as pins.join = { pin = 17 }"));
     }
     let debounce = Duration::from_millis(debounce_ms.into());
-    Ok(Box::new(RppalButtons::open(&pins, debounce).map_err(|failure| device.failed(failure))?))
+    let opened = Watched::open(&pins, debounce);
+    let gone = opened.as_ref().err().map(ToString::to_string);
+    let watched = device.now_or_later(opened)?;
+    Ok(Box::new(RppalButtons { pins, debounce, watched, gone, held: Held::default() }))
 }
 
 struct RppalButtons {
-    /// Watched as long as they are kept.
-    _pins: Vec<Input>,
-    roles: Vec<ButtonRole>,
-    edges: mpsc::Receiver<(ButtonRole, bool)>,
+    pins: BTreeMap<ButtonRole, InputOptions>,
+    debounce: Duration,
+    /// `None` until the pins are there.
+    watched: Option<Watched>,
+    /// What is still to be told of pins that were never there.
+    gone: Option<String>,
     held: Held,
 }
 
-impl RppalButtons {
+struct Watched {
+    /// Watched as long as they are kept.
+    _pins: Vec<Input>,
+    edges: mpsc::Receiver<(ButtonRole, bool)>,
+}
+
+impl Watched {
     fn open(pins: &BTreeMap<ButtonRole, InputOptions>, debounce: Duration) -> Result<Self, Failure> {
         let gpio = gpio()?;
         let (tell, edges) = mpsc::channel(WAITING);
@@ -59,19 +70,33 @@ impl RppalButtons {
             Ok(input)
         };
         let inputs = pins.iter().map(watch).collect::<Result<_, Failure>>()?;
-        Ok(Self { _pins: inputs, roles: pins.keys().copied().collect(), edges, held: Held::default() })
+        Ok(Self { _pins: inputs, edges })
     }
 }
 
 #[async_trait::async_trait]
 impl Buttons for RppalButtons {
     fn present(&self) -> Vec<ButtonRole> {
-        self.roles.clone()
+        self.pins.keys().copied().collect()
+    }
+
+    fn is_there(&self) -> bool {
+        self.watched.is_some()
     }
 
     async fn next(&mut self) -> Result<ButtonEvent, ButtonError> {
+        if let Some(message) = self.gone.take() {
+            return Err(ButtonError::Gone { message });
+        }
         loop {
-            match self.edges.recv().await {
+            let Some(watched) = &mut self.watched else {
+                self.watched = Watched::open(&self.pins, self.debounce).ok();
+                if self.watched.is_none() {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                continue;
+            };
+            match watched.edges.recv().await {
                 Some((button, pressed)) => {
                     if let Some(event) = self.held.now(button, pressed) {
                         return Ok(event);

@@ -54,16 +54,22 @@ pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn Indicator>, BoardError
     if lamps.iter().flatten().any(|lamp| lamp.pin.is_some() == lamp.pwm.is_some()) {
         return Err(device.wrong("a lamp has either a pin or a pwm"));
     }
-    let [red, green, blue] = lamps.map(|lamp| lamp.map(|lamp| Lamp::open(&lamp)).transpose());
-    let opened = || Ok([red?, green?, blue?]);
-    let lamps = opened().map_err(|failure| device.failed(failure))?;
-    Ok(Box::new(RppalLight { name: device.place.into(), lamps }))
+    let open = device.now_or_later(open_lamps(&lamps))?;
+    Ok(Box::new(RppalLight { name: device.place.into(), lamps, open }))
 }
 
 struct RppalLight {
     name: String,
     /// Red, green, blue.
-    lamps: [Option<Lamp>; 3],
+    lamps: [Option<LampOptions>; 3],
+    /// The same; `None` until they are there.
+    open: Option<[Option<Lamp>; 3]>,
+}
+
+fn open_lamps(options: &[Option<LampOptions>; 3]) -> Result<[Option<Lamp>; 3], Failure> {
+    let open = |lamp: &Option<LampOptions>| lamp.as_ref().map(Lamp::open).transpose();
+    let [red, green, blue] = options.each_ref().map(open);
+    Ok([red?, green?, blue?])
 }
 
 enum Lamp {
@@ -110,9 +116,9 @@ fn open_pwm(number: u8, polarity: Polarity) -> Result<Pwm, Failure> {
         2 => Channel::Pwm2,
         3 => Channel::Pwm3,
         _ => {
-            return Err(Failure::Absent {
+            return Err(Failure::Unusable {
                 name,
-                hint: "a Raspberry Pi has 0 and 1, from the 5 on 0 to 3".into(),
+                message: "a Raspberry Pi has 0 and 1, from the 5 on 0 to 3".into(),
             });
         }
     };
@@ -132,7 +138,14 @@ impl Indicator for RppalLight {
     fn show(&mut self, signal: Signal) -> Result<(), IndicatorError> {
         let brightness = brightness_of_lamps(signal, self.lamps.each_ref().map(Option::is_some));
         let on = lamps_that_are_on(brightness);
-        for ((lamp, brightness), on) in self.lamps.iter_mut().zip(brightness).zip(on) {
+        let lamps = match &mut self.open {
+            Some(lamps) => lamps,
+            none => none.insert(open_lamps(&self.lamps).map_err(|failure| IndicatorError::Gone {
+                name: self.name.clone(),
+                source: std::io::Error::other(failure),
+            })?),
+        };
+        for ((lamp, brightness), on) in lamps.iter_mut().zip(brightness).zip(on) {
             let Some(lamp) = lamp else { continue };
             lamp.show(brightness, on)
                 .map_err(|source| IndicatorError::Gone { name: self.name.clone(), source })?;

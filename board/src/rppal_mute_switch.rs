@@ -33,44 +33,66 @@ pub(crate) struct Options {
 pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn MuteSwitch>, BoardError> {
     let Options { pin, active_low, bias, debounce_ms } = device.options()?;
     let debounce = Duration::from_millis(debounce_ms.into());
-    let opened = RppalMuteSwitch::open(&InputOptions { pin, active_low, bias }, debounce);
-    Ok(Box::new(opened.map_err(|failure| device.failed(failure))?))
+    let pin = InputOptions { pin, active_low, bias };
+    let watched = device.now_or_later(Watched::open(&pin, debounce))?;
+    let told = watched.as_ref().map(|watched| watched.input.is_active());
+    Ok(Box::new(RppalMuteSwitch { pin, debounce, watched, told }))
 }
 
 struct RppalMuteSwitch {
-    input: Input,
-    edges: Arc<Notify>,
-    /// Position told last.
-    told: bool,
+    pin: InputOptions,
+    debounce: Duration,
+    /// `None` until the pin is there.
+    watched: Option<Watched>,
+    /// Position told last; `None` when it was unreadable.
+    told: Option<bool>,
 }
 
-impl RppalMuteSwitch {
+struct Watched {
+    input: Input,
+    edges: Arc<Notify>,
+}
+
+impl Watched {
     fn open(options: &InputOptions, debounce: Duration) -> Result<Self, Failure> {
         let mut input = Input::open(&gpio()?, options)?;
         let edges = Arc::new(Notify::new());
         let edge = Arc::clone(&edges);
         input.watch(debounce, move |_| edge.notify_one())?;
-        let told = input.is_active();
-        Ok(Self { input, edges, told })
+        Ok(Self { input, edges })
     }
 }
 
 #[async_trait::async_trait]
 impl MuteSwitch for RppalMuteSwitch {
     fn cut(&mut self) -> Result<bool, MuteSwitchError> {
-        self.told = self.input.is_active();
-        Ok(self.told)
+        let watched = match &mut self.watched {
+            Some(watched) => watched,
+            none => {
+                let opened = Watched::open(&self.pin, self.debounce);
+                none.insert(opened.map_err(|failure| MuteSwitchError::Gone { message: failure.to_string() })?)
+            }
+        };
+        let cut = watched.input.is_active();
+        self.told = Some(cut);
+        Ok(cut)
     }
 
     async fn moved(&mut self) -> Result<bool, MuteSwitchError> {
         loop {
             // An edge is told when the contact is quiet. Without one: `cut` may have read a contact that
             // bounced.
-            let _ = tokio::time::timeout(LOOK_AGAIN, self.edges.notified()).await;
+            match &self.watched {
+                Some(watched) => {
+                    let _ = tokio::time::timeout(LOOK_AGAIN, watched.edges.notified()).await;
+                }
+                None => tokio::time::sleep(LOOK_AGAIN).await,
+            }
             let before = self.told;
-            let now = self.cut()?;
-            if now != before {
-                return Ok(now);
+            match self.cut() {
+                Ok(now) if before != Some(now) => return Ok(now),
+                // What was never there is looked for again.
+                Ok(_) | Err(_) => {}
             }
         }
     }

@@ -101,9 +101,10 @@ pub(crate) fn not_a_raspberry_pi() -> String {
 pub(crate) fn pin_failure(pin: u8, error: &Error) -> Failure {
     let name = format!("the pin {pin}");
     match error {
-        Error::PinNotAvailable(_) => Failure::Absent {
+        // It does not come later either.
+        Error::PinNotAvailable(_) => Failure::Unusable {
             name,
-            hint: "a Raspberry Pi has BCM pins 0 to 27 on its header, a compute module 0 to 45".into(),
+            message: "a Raspberry Pi has BCM pins 0 to 27 on its header, a compute module 0 to 45".into(),
         },
         Error::PinUsed(_) => {
             Failure::Unusable { name, message: "another section of the profile has it".into() }
@@ -139,7 +140,7 @@ mod tests {
         let error = pin_failure(77, &Error::PinNotAvailable(77)).to_string();
         assert_eq!(
             error,
-            "the pin 77 is not there; a Raspberry Pi has BCM pins 0 to 27 on its header, a compute module 0 to 45"
+            "the pin 77 cannot be used: a Raspberry Pi has BCM pins 0 to 27 on its header, a compute module 0 to 45"
         );
     }
 }

@@ -28,12 +28,21 @@ const QUIET: Duration = Duration::from_millis(400);
 
 /// Opens a board that has the given sections.
 fn board(sections: &str) -> Result<Board, String> {
+    board_with(sections, OpenOptions::default())
+}
+
+/// As the daemon does it: what is not there comes later.
+fn board_later(sections: &str) -> Board {
+    board_with(sections, OpenOptions { later: true, ..OpenOptions::default() }).unwrap()
+}
+
+fn board_with(sections: &str, options: OpenOptions) -> Result<Board, String> {
     let identity = if sections.contains("[identity]") { "" } else { "[identity]\ndriver = \"virtual\"\n" };
     let text = format!(
         "name = \"rig\"\n[encoder]\ndriver = \"gstreamer\"\nelement = \"x264enc\"\n{identity}{sections}"
     );
     let profile = Profile::parse(&text, "rig.toml").map_err(|e| e.to_string())?;
-    rostrum_board::open(&profile, OpenOptions::default()).map_err(|e| e.to_string())
+    rostrum_board::open(&profile, options).map_err(|e| e.to_string())
 }
 
 fn error_of(sections: &str) -> String {
@@ -374,30 +383,135 @@ fn a_light_of_one_colour_shows_every_signal() {
     until("dark", || !is_high(3));
 }
 
+/// A light of ours, of 255 levels; unplugged when it is dropped.
+struct Uled(fs::File);
+
+impl Uled {
+    fn plug_in(name: &str) -> Self {
+        // struct uleds_user_dev: a name of 64 bytes, and the largest brightness.
+        let mut device = [0; 68];
+        device[..name.len()].copy_from_slice(name.as_bytes());
+        device[64..].copy_from_slice(&255_i32.to_ne_bytes());
+        let nonblocking = 0o4000;
+        let mut options = fs::OpenOptions::new();
+        let mut uleds = options.read(true).write(true).custom_flags(nonblocking).open("/dev/uleds").unwrap();
+        uleds.write_all(&device).unwrap();
+        Self(uleds)
+    }
+
+    fn shows(&self, wanted: i32) {
+        let brightness = std::cell::Cell::new(0);
+        until("its brightness", || {
+            let mut bytes = [0; 4];
+            if (&self.0).read_exact(&mut bytes).is_ok() {
+                brightness.set(i32::from_ne_bytes(bytes));
+            }
+            brightness.get() == wanted
+        });
+    }
+}
+
 #[test]
 fn a_light_with_brightness_is_gone_when_it_is_unplugged() {
-    // struct uleds_user_dev: a name of 64 bytes, and the largest brightness.
-    let mut device = [0; 68];
-    device[..9].copy_from_slice(b"rig::ring");
-    device[64..].copy_from_slice(&255_i32.to_ne_bytes());
-    let nonblocking = 0o4000;
-    let mut uleds =
-        fs::OpenOptions::new().read(true).write(true).custom_flags(nonblocking).open("/dev/uleds").unwrap();
-    uleds.write_all(&device).unwrap();
+    let ring = Uled::plug_in("rig::ring");
     let sections = "[indicators.mute]\ndriver = \"led_class\"\nlight = \"rig::ring\"\n";
     let mut light = board(sections).unwrap().indicators.pop().unwrap().1;
     light.show(Signal { rgb: [0, 137, 20], blink: None }).unwrap();
-    let brightness = std::cell::Cell::new(0);
-    until("its brightness", || {
-        let mut bytes = [0; 4];
-        if (&uleds).read_exact(&mut bytes).is_ok() {
-            brightness.set(i32::from_ne_bytes(bytes));
-        }
-        brightness.get() == 137
-    });
-    drop(uleds);
+    ring.shows(137);
+    drop(ring);
     let error = light.show(Signal::RED).unwrap_err();
     assert!(matches!(error, IndicatorError::Gone { .. }), "{error}");
+}
+
+// What comes later
+
+#[test]
+fn a_light_that_is_not_there_at_start_shines_when_it_is() {
+    for keys in ["light = \"rig::late\"", "lights = { red = \"rig::late\" }"] {
+        let sections = format!("[indicators.mute]\ndriver = \"led_class\"\n{keys}\n");
+        assert!(error_of(&sections).contains("rig::late is not there"));
+        let mut light = board_later(&sections).indicators.pop().unwrap().1;
+        let error = light.show(Signal::RED).unwrap_err();
+        assert!(matches!(error, IndicatorError::Gone { .. }), "{error}");
+        let late = Uled::plug_in("rig::late");
+        light.show(Signal { rgb: [99, 0, 0], blink: None }).unwrap();
+        late.shows(99);
+    }
+}
+
+#[test]
+fn buttons_that_are_not_there_at_start_are_told_once_and_pressed_when_they_are() {
+    let sections = "[buttons]\ndriver = \"evdev\"\ndevice = \"Rig Late Keys\"\nkeys.join = \"KEY_PHONE\"\n";
+    assert!(error_of(sections).contains("Rig Late Keys is not there"));
+    let mut buttons = board_later(sections).buttons.unwrap();
+    assert_eq!((buttons.present(), buttons.is_there()), (vec![ButtonRole::Join], false));
+    run(async {
+        let error = soon(buttons.next()).await.unwrap_err().to_string();
+        assert!(error.contains("Rig Late Keys is not there"), "{error}");
+        assert!(nothing(buttons.next()).await, "it is told once");
+        let mut keys = plug_in("Rig Late Keys", &[KeyCode::KEY_PHONE], &[]);
+        let start = Instant::now();
+        let pressed = loop {
+            assert!(start.elapsed() < PATIENCE, "it is not found");
+            emit(&mut keys, EventType::KEY, KeyCode::KEY_PHONE.0, 1);
+            emit(&mut keys, EventType::KEY, KeyCode::KEY_PHONE.0, 0);
+            if let Ok(pressed) = tokio::time::timeout(QUIET, buttons.next()).await {
+                break pressed.unwrap();
+            }
+        };
+        assert_eq!(pressed, event(ButtonRole::Join, true));
+    });
+}
+
+#[test]
+fn a_switch_that_is_not_there_at_start_cannot_be_read_until_it_is() {
+    let sections = "[mute_switch]\ndriver = \"evdev\"\ndevice = \"Rig Late Switch\"\n";
+    assert!(error_of(sections).contains("Rig Late Switch is not there"));
+    let mut switch = board_later(sections).mute_switch.unwrap();
+    assert!(switch.cut().is_err());
+    run(async {
+        assert!(nothing(switch.moved()).await);
+        let _device = plug_in("Rig Late Switch", &[], &[SwitchCode::SW_MUTE_DEVICE]);
+        // Its node is there a moment before it can be opened.
+        let start = Instant::now();
+        let position = loop {
+            match soon(switch.moved()).await {
+                Ok(position) => break position,
+                Err(error) => assert!(start.elapsed() < PATIENCE, "{error}"),
+            }
+        };
+        assert!(!position && !switch.cut().unwrap());
+    });
+}
+
+#[test]
+fn a_device_that_is_there_and_not_what_it_should_be_is_an_error_however_late() {
+    let sections = "[buttons]\ndriver = \"evdev\"\ndevice = \"rig-buttons\"\nkeys.join = \"KEY_PHONE\"\n";
+    let later = OpenOptions { later: true, ..OpenOptions::default() };
+    let error = board_with(sections, later).err().unwrap();
+    assert!(error.contains("it has no KEY_PHONE"), "{error}");
+}
+
+#[test]
+fn pins_that_are_not_there_at_start_are_told_when_they_are_used() {
+    let rppal = |section: &str, keys: &str| format!("[{section}]\ndriver = \"rppal\"\n{keys}\n");
+    let hint = "use the driver gpio";
+    let mut switch = board_later(&rppal("mute_switch", "pin = 17")).mute_switch.unwrap();
+    let error = switch.cut().unwrap_err().to_string();
+    assert!(error.contains(hint), "{error}");
+    for keys in ["red.pin = 17", "red.pwm = 0"] {
+        let mut light = board_later(&rppal("indicators.mute", keys)).indicators.pop().unwrap().1;
+        let IndicatorError::Gone { source, .. } = light.show(Signal::RED).unwrap_err() else { panic!() };
+        assert!(source.to_string().contains(hint), "{source}");
+    }
+    let mut buttons = board_later(&rppal("buttons", "pins.join = { pin = 17 }")).buttons.unwrap();
+    assert!(!buttons.is_there());
+    run(async {
+        assert!(nothing(switch.moved()).await);
+        let error = soon(buttons.next()).await.unwrap_err().to_string();
+        assert!(error.contains(hint), "{error}");
+        assert!(nothing(buttons.next()).await, "it is told once");
+    });
 }
 
 // Watchdogs
