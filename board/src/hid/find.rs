@@ -28,6 +28,14 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// One that no sysfs tells of.
+    #[cfg(test)]
+    pub(super) fn of(name: &str, report_descriptor: &[u8]) -> Self {
+        let descriptor = Descriptor::parse(report_descriptor);
+        let (serial, id) = (String::new(), String::new());
+        Self { node: PathBuf::new(), descriptor, name: name.into(), serial, id }
+    }
+
     /// Whether a profile means this device.
     pub(super) fn is(&self, wanted: &str) -> bool {
         self.id.eq_ignore_ascii_case(wanted)

@@ -1,18 +1,18 @@
-//! One device, shared by its buttons and its lights, with a thread that reads it and finds it again after it
-//! was unplugged.
+//! One device, shared by its buttons and its lights, with a thread that reads it, writes its lights and finds it
+//! again after it was unplugged: a device that hangs in a write hangs that thread and nobody else.
 
 use std::{
     collections::BTreeMap,
     fs::{File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::{fd::OwnedFd, unix::fs::OpenOptionsExt},
     sync::{Arc, LazyLock, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use rostrum_hal::buttons::{ButtonEvent, ButtonRole};
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
 use tokio::sync::mpsc;
 
 use super::{
@@ -23,6 +23,8 @@ use crate::{BoardError, drivers::Device, error::Failure};
 
 /// Time between two looks for a device that is gone, and for one that nobody uses any more.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// Time in which a device takes its lights: a report is a transfer of some milliseconds.
+const TAKEN_WITHIN: Duration = Duration::from_millis(200);
 /// Presses that wait for who does not look; more are lost.
 const QUEUE: usize = 64;
 /// Linux gives no longer reports.
@@ -44,6 +46,10 @@ pub(super) enum Heard {
 pub(super) struct Headset {
     wanted: String,
     state: Mutex<State>,
+    /// The thread wrote lights, or found that it cannot.
+    written: Condvar,
+    /// Wakes the thread for lights.
+    wake: Arc<OwnedFd>,
 }
 
 #[derive(Default)]
@@ -51,6 +57,15 @@ struct State {
     /// `None` while it is unplugged.
     open: Option<Open>,
     lit: BTreeMap<Lamp, bool>,
+    /// What of it is to be written: the last value of each.
+    to_write: BTreeMap<Lamp, bool>,
+    /// How often lights were asked for, and of those how many are done.
+    asked: u64,
+    done: u64,
+    /// Somebody waited in vain for what was asked for before.
+    hangs: bool,
+    /// How the last write ended.
+    failed: Option<io::ErrorKind>,
     listener: Option<mpsc::Sender<Heard>>,
 }
 
@@ -69,12 +84,19 @@ impl Headset {
             return Ok(headset);
         }
         let open = device.now_or_later(open(wanted))?;
-        let headset =
-            Arc::new(Self { wanted: wanted.into(), state: Mutex::new(State { open, ..State::default() }) });
+        let headset = Self::start(wanted, open);
+        let headset = headset
+            .map_err(|e| device.failed(unusable(wanted, format!("its thread does not start: {e}"))))?;
         in_use.push(Arc::downgrade(&headset));
+        Ok(headset)
+    }
+
+    fn start(wanted: &str, open: Option<Open>) -> io::Result<Arc<Self>> {
+        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let state = Mutex::new(State { open, ..State::default() });
+        let headset = Arc::new(Self { wanted: wanted.into(), state, written: Condvar::new(), wake });
         let watched = Arc::downgrade(&headset);
-        let thread = std::thread::Builder::new().name("hid".into()).spawn(move || watch(&watched));
-        thread.map_err(|e| device.failed(unusable(wanted, format!("its thread does not start: {e}"))))?;
+        std::thread::Builder::new().name("hid".into()).spawn(move || watch(&watched))?;
         Ok(headset)
     }
 
@@ -110,14 +132,51 @@ impl Headset {
         receiver
     }
 
-    /// Switches a light, also for when it is plugged in again.
+    /// Switches a light, also for when it is plugged in again. A device that does not take it soon is not waited for:
+    /// it gets the last value when it takes one.
     pub(super) fn light(&self, lamp: Lamp, on: bool) -> io::Result<()> {
         let mut state = self.state.lock();
         state.lit.insert(lamp, on);
-        match &mut state.open {
-            Some(open) => open.switch(lamp, on),
-            None => Err(io::ErrorKind::NotConnected.into()),
+        if state.open.is_none() {
+            return Err(io::ErrorKind::NotConnected.into());
         }
+        state.to_write.insert(lamp, on);
+        state.asked += 1;
+        let ours = state.asked;
+        self.ring();
+        let deadline = Instant::now() + TAKEN_WITHIN;
+        while state.done < ours {
+            if state.hangs || self.written.wait_until(&mut state, deadline).timed_out() {
+                state.hangs = true;
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not take its lights"));
+            }
+        }
+        state.failed.map_or(Ok(()), |kind| Err(kind.into()))
+    }
+
+    fn ring(&self) {
+        // The number has no meaning; an eventfd that is full wakes as well.
+        let _ = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes());
+    }
+
+    /// The reports that switch what is to be switched, and how many wishes they are.
+    fn reports(&self) -> (Vec<Vec<u8>>, u64) {
+        let State { open, to_write, asked, .. } = &mut *self.state.lock();
+        let wishes = std::mem::take(to_write);
+        let Some(open) = open else { return (Vec::new(), *asked) };
+        let reports = wishes.into_iter().filter_map(|(lamp, on)| open.telephony.switch(lamp, on));
+        (reports.collect(), *asked)
+    }
+
+    fn wrote(&self, result: &io::Result<()>, wishes: u64) {
+        if let Err(error) = result {
+            log::debug!(device = self.wanted.as_str(), error:%; "its lights cannot be written");
+        }
+        let mut state = self.state.lock();
+        state.failed = result.as_ref().err().map(io::Error::kind);
+        state.done = wishes;
+        state.hangs = false;
+        self.written.notify_all();
     }
 
     /// Takes one report. Whether there was one.
@@ -130,7 +189,7 @@ impl Headset {
             Ok(0) => return Err(io::ErrorKind::NotConnected.into()),
             count => count?,
         };
-        let State { open, lit, listener } = &mut *self.state.lock();
+        let State { open, lit, listener, .. } = &mut *self.state.lock();
         let Some(open) = open else { return Ok(()) };
         for event in open.telephony.report(&bytes[..count], lit) {
             tell(listener, Heard::Button(event));
@@ -141,27 +200,21 @@ impl Headset {
     fn lost(&self, error: &io::Error) {
         let mut state = self.state.lock();
         state.open = None;
+        state.failed = Some(error.kind());
+        state.done = state.asked;
+        state.hangs = false;
+        self.written.notify_all();
         log::debug!(device = self.wanted.as_str(), error:%; "unplugged");
         tell(&mut state.listener, Heard::Gone(format!("the speakerphone {}: {error}", self.wanted)));
     }
 
     /// Looks for the device and brings its lights back to what they were.
     fn find_again(&self) {
-        let Ok(mut open) = open(&self.wanted) else { return };
+        let Ok(open) = open(&self.wanted) else { return };
         let mut state = self.state.lock();
-        if let Err(error) = state.lit.iter().try_for_each(|(lamp, on)| open.switch(*lamp, *on)) {
-            log::warn!(device = self.wanted.as_str(), error:%; "a speakerphone is back without its lights");
-        }
+        state.to_write = state.lit.clone();
         state.open = Some(open);
-    }
-}
-
-impl Open {
-    fn switch(&mut self, lamp: Lamp, on: bool) -> io::Result<()> {
-        match self.telephony.switch(lamp, on) {
-            Some(report) => (&*self.file).write_all(&report),
-            None => Ok(()),
-        }
+        self.ring();
     }
 }
 
@@ -186,25 +239,55 @@ fn watch(headset: &Weak<Headset>) {
             }
             continue;
         };
+        let wake = Arc::clone(&strong.wake);
         drop(strong);
-        let readable = wait(&file);
+        let ready = wait(&file, &wake);
         let Some(strong) = headset.upgrade() else { return };
-        let read = readable.and_then(|readable| match readable {
-            true => strong.read(&file, &mut bytes),
-            false => Ok(()),
-        });
+        let Ready { readable, lights } = match ready {
+            Ok(ready) => ready,
+            Err(error) => {
+                strong.lost(&error);
+                continue;
+            }
+        };
+        let read = if readable { strong.read(&file, &mut bytes) } else { Ok(()) };
         if let Err(error) = read {
             strong.lost(&error);
+            continue;
+        }
+        if lights {
+            let (reports, wishes) = strong.reports();
+            // Nobody waits for us to end while the device hangs.
+            drop(strong);
+            let written = reports.iter().try_for_each(|report| (&*file).write_all(report));
+            let Some(strong) = headset.upgrade() else { return };
+            strong.wrote(&written, wishes);
         }
     }
 }
 
-/// Whether there is something to read, or an error, before the next look at whether it is still used.
-fn wait(file: &File) -> io::Result<bool> {
+/// What there is to do.
+struct Ready {
+    /// A report, or an error.
+    readable: bool,
+    /// Lights to write.
+    lights: bool,
+}
+
+/// Waits for something to do, until the next look at whether it is still used.
+fn wait(file: &File, wake: &OwnedFd) -> io::Result<Ready> {
     let patience = Timespec::try_from(LOOK_AGAIN).map_err(io::Error::other)?;
-    match rustix::event::poll(&mut [PollFd::new(file, PollFlags::IN)], Some(&patience)) {
-        Ok(ready) => Ok(ready > 0),
-        Err(rustix::io::Errno::INTR) => Ok(false),
+    let mut ends = [PollFd::new(file, PollFlags::IN), PollFd::new(wake, PollFlags::IN)];
+    match rustix::event::poll(&mut ends, Some(&patience)) {
+        Ok(_) => {
+            let [readable, lights] = ends.each_ref().map(|end| !end.revents().is_empty());
+            if lights {
+                // What is asked for from here on wakes again.
+                let _ = rustix::io::read(wake, &mut [0; 8]);
+            }
+            Ok(Ready { readable, lights })
+        }
+        Err(rustix::io::Errno::INTR) => Ok(Ready { readable: false, lights: false }),
         Err(error) => Err(error.into()),
     }
 }
@@ -241,4 +324,56 @@ fn open(wanted: &str) -> Result<Open, Failure> {
 
 fn unusable(wanted: &str, message: String) -> Failure {
     Failure::Unusable { name: format!("the speakerphone {wanted}"), message }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::net::UnixStream;
+
+    use super::{super::descriptor::tests::SPEAKERPHONE, *};
+
+    /// Reads so many bytes, within some seconds.
+    fn taken(from: &mut UnixStream, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        from.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        from.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn a_device_that_hangs_holds_nobody_up_and_gets_the_last_lights_when_it_goes_on() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        // It takes no more, and a write waits for that.
+        ours.set_nonblocking(true).unwrap();
+        let mut waiting = 0;
+        while let Ok(count) = (&ours).write(&[0; 4096]) {
+            waiting += count;
+        }
+        ours.set_nonblocking(false).unwrap();
+        let found = Found::of("phone", SPEAKERPHONE);
+        let telephony = Telephony::new(&found.descriptor).unwrap();
+        let file = Arc::new(File::from(OwnedFd::from(ours)));
+        let headset = Headset::start("phone", Some(Open { found, file, telephony })).unwrap();
+
+        let start = Instant::now();
+        let kind = |result: io::Result<()>| result.unwrap_err().kind();
+        assert_eq!(kind(headset.light(Lamp::Mute, true)), io::ErrorKind::TimedOut);
+        assert!(start.elapsed() >= TAKEN_WITHIN);
+        let start = Instant::now();
+        for on in [false, true, false] {
+            assert_eq!(kind(headset.light(Lamp::Mute, on)), io::ErrorKind::TimedOut);
+        }
+        assert_eq!(kind(headset.light(Lamp::OffHook, true)), io::ErrorKind::TimedOut);
+        assert!(start.elapsed() < TAKEN_WITHIN, "who waited once waits no more");
+
+        taken(&mut theirs, waiting);
+        assert_eq!(taken(&mut theirs, 2), [2, 0b010], "the first wish was on its way");
+        assert_eq!(taken(&mut theirs, 4), [2, 0b011, 2, 0b001], "of the others the last");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while headset.light(Lamp::Ring, true).is_err() {
+            assert!(Instant::now() < deadline, "it goes on and is not used");
+        }
+        assert_eq!(taken(&mut theirs, 2), [2, 0b101]);
+    }
 }

@@ -97,13 +97,18 @@ fn node_of(serial: &str) -> Option<String> {
 }
 
 fn board(device: &str) -> Board {
-    let light = |role, lamp| {
+    board_of([device; 3])
+}
+
+/// With the name of the device in the section of its buttons, of its off-hook light and of its mute light.
+fn board_of([buttons, meeting, mute]: [&str; 3]) -> Board {
+    let light = |role, device, lamp| {
         format!("{role} = {{ driver = \"hid_telephony\", device = \"{device}\", light = \"{lamp}\" }}\n")
     };
     open_board(&format!(
-        "[buttons]\ndriver = \"hid_telephony\"\ndevice = \"{device}\"\n[indicators]\n{}{}",
-        light("meeting", "off_hook"),
-        light("mute", "mute"),
+        "[buttons]\ndriver = \"hid_telephony\"\ndevice = \"{buttons}\"\n[indicators]\n{}{}",
+        light("meeting", meeting, "off_hook"),
+        light("mute", mute, "mute"),
     ))
     .unwrap()
 }
@@ -158,6 +163,34 @@ fn a_speakerphone_is_pressed_and_lit() {
             phone.report(1, 0b00);
             assert_eq!(buttons.next().await.unwrap(), event(VolumeUp, false));
         });
+    }
+}
+
+#[test]
+fn buttons_and_lights_are_those_of_one_device_whichever_of_its_names_they_have() {
+    let phone = Speakerphone::plug_in("RIG-4");
+    for names in [["RIG-4", "1209:C0DE", NAME], [NAME, "RIG-4", "1209:c0de"]] {
+        let mut board = board_of(names);
+        let (mut meeting, mut mute) =
+            (light(&mut board, IndicatorRole::Meeting), light(&mut board, IndicatorRole::Mute));
+        let mut buttons = board.buttons.unwrap();
+        mute.show(Signal::OFF).unwrap();
+        meeting.show(Signal::RED).unwrap();
+        assert_eq!([phone.lights(), phone.lights()], [0, OFF_HOOK]);
+        run(async {
+            // Its buttons know of its lights: what the phone does by itself when it is lit is nobody's press.
+            phone.report(2, 0b01);
+            phone.report(2, 0b11);
+            assert_eq!(buttons.next().await.unwrap(), event(ButtonRole::Mute, true), "{names:?}");
+            phone.report(2, 0b01);
+            assert_eq!(buttons.next().await.unwrap(), event(ButtonRole::Mute, false));
+        });
+        mute.show(Signal::RED).unwrap();
+        // The lights of one report keep each other.
+        assert_eq!(phone.lights(), OFF_HOOK | MUTE, "{names:?}");
+        meeting.show(Signal::OFF).unwrap();
+        phone.report(2, 0b00);
+        assert_eq!(phone.lights(), MUTE);
     }
 }
 
