@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use rostrum_hal::buttons::ButtonRole;
+use rostrum_hal::camera::CameraControl;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -88,6 +89,21 @@ async fn many_changes_come_together_and_the_last_is_never_lost() {
     }
     let most = 2 + begun.elapsed().as_millis() / 50;
     assert!(messages <= most, "{messages} in {:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_camera_that_somebody_turned_tells_the_page() {
+    let rig = Rig::with(Options { is_virtual: false, ..Options::default() });
+    let served = rig.serve().await;
+    let mut page = follow(&served, &[]).await.unwrap();
+    next(&mut page).await;
+    rostrum_hal::camera::CameraControls::set(&rig.board.camera_controls(), CameraControl::Pan, 36_000)
+        .unwrap();
+    let turned = |state: &Value| {
+        let controls = state["camera"]["controls"].as_array().unwrap();
+        controls.iter().any(|c| c["control"] == "pan" && c["value"] == 36_000)
+    };
+    until(&mut page, turned).await;
 }
 
 #[tokio::test]
