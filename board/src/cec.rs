@@ -80,25 +80,36 @@ struct Cec {
     osd_name: String,
 }
 
+fn open_node(node: &str) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).open(node)
+}
+
 /// An adapter that has its place on the bus, or waits for one.
 struct Bus<'a> {
     cec: &'a Cec,
     file: File,
     /// Logical and physical address, once there are.
     ours: Option<(u8, u16)>,
+    /// Something at the other end gives physical addresses.
+    is_plugged_in: bool,
 }
 
 impl Cec {
     fn bus(&self) -> Result<Bus<'_>, ScreenPowerError> {
-        let file = OpenOptions::new().read(true).write(true).open(&self.node).map_err(|e| self.failed(&e))?;
+        let file = open_node(&self.node).map_err(|e| self.failed(&e))?;
         let mut addresses = ioctl::logical_addresses(&file).map_err(|e| self.failed(&e))?;
+        if addresses.count > 0 && !addresses.has_name(&self.osd_name) {
+            // Somebody else's, or ours before the profile was changed. It takes no other before it is given up.
+            ioctl::give_up(&file).map_err(|e| self.failed(&e))?;
+            addresses.count = 0;
+        }
         if addresses.count == 0 {
             // Returns when the bus has been asked for a free address, at once when there is no bus.
             addresses = ioctl::claim_playback(&file, &self.osd_name).map_err(|e| self.failed(&e))?;
         }
         let physical = ioctl::physical_address(&file).map_err(|e| self.failed(&e))?;
         let ours = addresses.first().zip(physical);
-        Ok(Bus { cec: self, file, ours })
+        Ok(Bus { cec: self, file, ours, is_plugged_in: physical.is_some() })
     }
 
     fn failed(&self, error: &io::Error) -> ScreenPowerError {
@@ -113,31 +124,41 @@ impl Cec {
         };
         ScreenPowerError::Failed { name: self.node.clone(), message }
     }
-
-    fn no_answer(&self) -> ScreenPowerError {
-        ScreenPowerError::NoAnswer { name: self.node.clone() }
-    }
 }
 
 impl Bus<'_> {
     /// Sends a message, and gives what is answered with `reply`.
     fn send(&self, to: u8, message: &[u8], reply: Option<u8>) -> Result<Option<Vec<u8>>, ScreenPowerError> {
+        // Without a place on the bus only a screen that sleeps with its lines down can be woken, and nobody answers.
+        if self.ours.is_none() && reply.is_some() {
+            return Err(self.nobody());
+        }
         let from = self.ours.map_or(UNREGISTERED, |(logical, _)| logical);
         let sent = ioctl::transmit(&self.file, from << 4 | to, message, reply.unwrap_or(0));
         let sent = sent.map_err(|error| match error.raw_os_error() {
-            // Without a place on the bus only a screen that sleeps with its lines down can be woken.
-            Some(libc::ENONET) => self.cec.no_answer(),
+            Some(libc::ENONET) => self.nobody(),
             _ => self.cec.failed(&error),
         })?;
         // Nobody acknowledges what is said to everybody: the kernel counts that as sent.
         if !sent.was_acknowledged() {
-            return Err(self.cec.no_answer());
+            return Err(self.nobody());
         }
         match reply {
             None => Ok(None),
             Some(_) if sent.was_refused() => Ok(None),
-            Some(_) => sent.answer().map(Some).ok_or_else(|| self.cec.no_answer()),
+            Some(_) => sent.answer().map(Some).ok_or_else(|| self.nobody()),
         }
+    }
+
+    /// Why there is no answer.
+    fn nobody(&self) -> ScreenPowerError {
+        let name = self.cec.node.clone();
+        if self.is_plugged_in {
+            return ScreenPowerError::NoAnswer { name };
+        }
+        let message =
+            "no screen is plugged in, or it does not say so while it is off; plug it in and switch it on";
+        ScreenPowerError::Failed { name, message: message.into() }
     }
 }
 
@@ -191,6 +212,12 @@ mod ioctl {
     /// Time for an answer in milliseconds; CEC 1.4 wants one within a second.
     const ANSWER_WITHIN_MS: u32 = 1_100;
 
+    /// What stands before the first zero.
+    fn text(bytes: &[u8]) -> String {
+        let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+        String::from_utf8_lossy(text).into_owned()
+    }
+
     /// `struct cec_log_addrs`.
     #[repr(C)]
     #[derive(Clone, Copy, Default)]
@@ -209,6 +236,11 @@ mod ioctl {
     }
 
     impl LogicalAddresses {
+        /// Whether that is what the screen shows as our name.
+        pub(super) fn has_name(&self, name: &str) -> bool {
+            text(&self.osd_name) == name
+        }
+
         /// The first address that was free.
         pub(super) fn first(&self) -> Option<u8> {
             const INVALID: u8 = 0xFF;
@@ -257,6 +289,14 @@ mod ioctl {
         // SAFETY: CEC_ADAP_G_PHYS_ADDR fills a u16.
         let address: u16 = unsafe { ioctl(file, Getter::<PHYSICAL_ADDRESS, u16>::new()) }?;
         Ok((address != INVALID).then_some(address))
+    }
+
+    /// Gives our place on the bus back.
+    pub(super) fn give_up(file: &File) -> io::Result<()> {
+        let mut none = LogicalAddresses::default();
+        // SAFETY: as in `claim_playback`; no address is asked for.
+        unsafe { ioctl(file, Updater::<SET_LOGICAL_ADDRESSES, LogicalAddresses>::new(&mut none)) }?;
+        Ok(())
     }
 
     pub(super) fn logical_addresses(file: &File) -> io::Result<LogicalAddresses> {

@@ -44,8 +44,40 @@ impl Drop for Television {
 }
 
 fn power() -> Box<dyn ScreenPower> {
-    let section = format!("[screen_power]\ndriver = \"cec\"\ndevice = \"{OURS}\"\nosd_name = \"Rig room\"\n");
+    power_of("Rig room")
+}
+
+fn power_of(name: &str) -> Box<dyn ScreenPower> {
+    let section = format!("[screen_power]\ndriver = \"cec\"\ndevice = \"{OURS}\"\nosd_name = \"{name}\"\n");
     open_board(&section).unwrap().screen_power.unwrap()
+}
+
+/// The HDMI input, which is the second, without what it tells an output, as when the cable is pulled; plugged in again when it is dropped.
+struct Unplugged(String);
+
+impl Unplugged {
+    fn pull() -> Self {
+        let mut devices = std::fs::read_dir("/sys/class/video4linux").unwrap().flatten();
+        let is_input = |folder: &std::fs::DirEntry| {
+            let name = std::fs::read_to_string(folder.path().join("name")).unwrap_or_default();
+            name.starts_with("vivid") && name.trim_end().ends_with("vid-cap")
+        };
+        let folder = devices.find(is_input).unwrap().file_name();
+        let pulled = Self(format!("/dev/{}", folder.to_str().unwrap()));
+        pulled.edid("--clear-edid=1");
+        pulled
+    }
+
+    fn edid(&self, argument: &str) {
+        let output = Command::new("v4l2-ctl").args(["-d", &self.0, argument]).output().unwrap();
+        assert!(output.status.success(), "{argument}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+impl Drop for Unplugged {
+    fn drop(&mut self) {
+        self.edid("--set-edid=pad=1,type=hdmi");
+    }
 }
 
 fn wait_for(power: &mut Box<dyn ScreenPower>, wanted: ScreenState) {
@@ -80,6 +112,33 @@ fn a_television_without_mains_does_not_answer_and_is_woken_when_it_is_back() {
     let _television = Television::plug_in();
     until("an answer", || power.wake().ok()).unwrap();
     wait_for(&mut power, ScreenState::On);
+}
+
+#[test]
+fn a_socket_with_no_screen_says_so() {
+    let mut power = power();
+    let pulled = Unplugged::pull();
+    let nothing = |result: Result<(), ScreenPowerError>| {
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains("no screen is plugged in"), "{error}");
+    };
+    nothing(power.wake());
+    nothing(power.standby());
+    nothing(power.state().map(drop));
+    drop(pulled);
+    let _television = Television::plug_in();
+    until("an answer", || power.state().ok()).unwrap();
+}
+
+#[test]
+fn a_changed_name_is_what_the_screen_shows() {
+    let _television = Television::plug_in();
+    for name in ["Rig room", "Room 7", "Room 7"] {
+        let mut power = power_of(name);
+        until("an answer", || power.state().ok()).unwrap();
+        let said = cec_ctl(TELEVISION, &["--to", "4", "--give-osd-name"]);
+        assert!(said.contains(name), "{said}");
+    }
 }
 
 #[test]
