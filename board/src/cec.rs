@@ -13,7 +13,7 @@ use std::{
 use rostrum_hal::screen_power::{ScreenPower, ScreenPowerError, ScreenState};
 use serde::Deserialize;
 
-use crate::{BoardError, drivers::Device, error::Failure};
+use crate::{BoardError, drivers::Device, error::Failure, probe::cec_adapters::CecAdapter};
 
 /// Logical addresses.
 const TV: u8 = 0;
@@ -59,15 +59,18 @@ pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn ScreenPower>, BoardErr
     Ok(Box::new(Cec { node, osd_name }))
 }
 
+/// Every adapter's node, in the order of their numbers.
+fn nodes() -> Vec<String> {
+    let entries = std::fs::read_dir("/dev").into_iter().flatten().flatten();
+    let mut numbers: Vec<u32> =
+        entries.filter_map(|entry| entry.file_name().to_str()?.strip_prefix("cec")?.parse().ok()).collect();
+    numbers.sort_unstable();
+    numbers.into_iter().map(|number| format!("/dev/cec{number}")).collect()
+}
+
 /// What to say of an adapter that is not there: those that are.
 fn present() -> String {
-    let entries = std::fs::read_dir("/dev").into_iter().flatten().flatten();
-    let mut nodes: Vec<_> = entries
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| name.strip_prefix("cec").is_some_and(|rest| rest.parse::<u32>().is_ok()))
-        .map(|name| format!("/dev/{name}"))
-        .collect();
-    nodes.sort();
+    let nodes = nodes();
     if nodes.is_empty() {
         "this machine has none; load the driver of its HDMI output".into()
     } else {
@@ -82,6 +85,23 @@ struct Cec {
 
 fn open_node(node: &str) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open(node)
+}
+
+/// Every adapter, for `probe`.
+pub(crate) fn listing() -> Vec<CecAdapter> {
+    let listed = nodes().into_iter().map(|node| {
+        let asked = open_node(&node)
+            .and_then(|file| Ok((ioctl::capabilities(&file)?, ioctl::physical_address(&file)?)));
+        let node = node.into();
+        match asked {
+            Ok((capabilities, physical_address)) => {
+                let (driver, name) = (capabilities.driver(), capabilities.name());
+                CecAdapter { node, name, driver, physical_address, problem: None }
+            }
+            Err(error) => CecAdapter { node, problem: Some(error.to_string()), ..CecAdapter::default() },
+        }
+    });
+    listed.collect()
 }
 
 /// An adapter that has its place on the bus, or waits for one.
@@ -204,6 +224,7 @@ mod ioctl {
 
     use rustix::ioctl::{Getter, Opcode, Updater, ioctl, opcode};
 
+    const CAPABILITIES: Opcode = opcode::read_write::<Capabilities>(b'a', 0);
     const PHYSICAL_ADDRESS: Opcode = opcode::read::<u16>(b'a', 1);
     const GET_LOGICAL_ADDRESSES: Opcode = opcode::read::<LogicalAddresses>(b'a', 3);
     const SET_LOGICAL_ADDRESSES: Opcode = opcode::read_write::<LogicalAddresses>(b'a', 4);
@@ -211,6 +232,27 @@ mod ioctl {
 
     /// Time for an answer in milliseconds; CEC 1.4 wants one within a second.
     const ANSWER_WITHIN_MS: u32 = 1_100;
+
+    /// `struct cec_caps`.
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    pub(super) struct Capabilities {
+        driver: [u8; 32],
+        name: [u8; 32],
+        available_logical_addresses: u32,
+        capabilities: u32,
+        version: u32,
+    }
+
+    impl Capabilities {
+        pub(super) fn driver(&self) -> String {
+            text(&self.driver)
+        }
+
+        pub(super) fn name(&self) -> String {
+            text(&self.name)
+        }
+    }
 
     /// What stands before the first zero.
     fn text(bytes: &[u8]) -> String {
@@ -291,6 +333,14 @@ mod ioctl {
         Ok((address != INVALID).then_some(address))
     }
 
+    pub(super) fn capabilities(file: &File) -> io::Result<Capabilities> {
+        let mut capabilities = Capabilities::default();
+        // SAFETY: CEC_ADAP_G_CAPS fills a struct cec_caps, which lives until the call is over; any bits are valid in
+        // its fields.
+        unsafe { ioctl(file, Updater::<CAPABILITIES, Capabilities>::new(&mut capabilities)) }?;
+        Ok(capabilities)
+    }
+
     /// Gives our place on the bus back.
     pub(super) fn give_up(file: &File) -> io::Result<()> {
         let mut none = LogicalAddresses::default();
@@ -356,6 +406,7 @@ mod ioctl {
         #[test]
         fn structures_are_as_long_as_the_kernels() {
             assert_eq!((size_of::<LogicalAddresses>(), size_of::<Message>()), (92, 56));
+            assert_eq!(size_of::<Capabilities>(), 76);
         }
 
         #[test]

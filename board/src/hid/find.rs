@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::descriptor::Descriptor;
+use rostrum_hal::buttons::ButtonRole;
+
+use super::{descriptor::Descriptor, telephony::Telephony};
+use crate::probe::speakerphones::Speakerphone;
 
 /// Where the kernel lists devices, and where their nodes are.
 pub(super) const ROOTS: Roots<'static> = Roots { sysfs: "/sys/class/hidraw", nodes: "/dev" };
@@ -72,6 +75,25 @@ pub(super) fn devices(roots: &Roots<'_>) -> Vec<Found> {
         .collect();
     devices.sort_by(|a, b| a.node.cmp(&b.node));
     devices
+}
+
+/// Every device with telephony, for `probe`.
+pub(crate) fn listing() -> Vec<Speakerphone> {
+    let listed = devices(&ROOTS).into_iter().filter_map(|found| {
+        let telephony = Telephony::new(&found.descriptor)?;
+        let button = |role| match role {
+            ButtonRole::Join => Some("join"),
+            ButtonRole::Mute => Some("mute"),
+            ButtonRole::VolumeUp => Some("volume_up"),
+            ButtonRole::VolumeDown => Some("volume_down"),
+            _ => None,
+        };
+        let buttons = telephony.buttons().into_iter().filter_map(button).map(str::to_owned).collect();
+        let lights = telephony.lamps().into_iter().map(|lamp| lamp.name().to_owned()).collect();
+        let Found { name, serial, id, .. } = found;
+        Some(Speakerphone { name, id, serial, buttons, lights })
+    });
+    listed.collect()
 }
 
 /// `0b0e:0410` out of `0003:00000B0E:00000410`: bus, vendor and product.

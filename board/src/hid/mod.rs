@@ -7,7 +7,7 @@
 
 pub(crate) mod buttons;
 mod descriptor;
-mod find;
+pub(crate) mod find;
 mod headset;
 pub(crate) mod light;
 mod telephony;

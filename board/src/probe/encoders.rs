@@ -42,6 +42,8 @@ pub struct Converter {
     pub driver: String,
     /// Pictures that it takes.
     pub takes: Vec<PixelFormat>,
+    /// What it gives may have another size.
+    pub scales: bool,
 }
 
 impl Encoder {
@@ -69,8 +71,19 @@ impl EncoderElement {
 
 impl Converter {
     pub(super) fn row(&self) -> Row {
-        Row::plain(format!("{} ({}, takes {:?})", self.title, self.driver, self.takes))
+        let what = format!("{} ({}, takes {:?})", self.title, self.driver, self.takes);
+        if !self.scales {
+            return Row::plain(what);
+        }
+        // Its number changes, and there is hardly ever a second one.
+        Row { what, details: Vec::new(), key: format!("[scaler] {}", Keys::of("v4l2").one_line()) }
     }
+}
+
+/// What makes the smaller layers, and what to say of it: the one that the driver takes.
+pub(super) fn best_scaler(converters: &[Converter]) -> Option<(Keys, &str)> {
+    let scaler = converters.iter().find(|converter| converter.scales)?;
+    Some((Keys::of("v4l2"), &scaler.title))
 }
 
 /// Who encodes: the kernel's own encoder, an element in hardware, one in software; and what to say of it.
@@ -98,6 +111,23 @@ mod tests {
 
     fn element(name: &str, hardware: bool, is_installed: bool) -> EncoderElement {
         EncoderElement { element: name.into(), hardware, is_installed, hint: String::new() }
+    }
+
+    #[test]
+    fn what_only_converts_is_no_scaler() {
+        let converter = |title: &str, scales| Converter {
+            node: "/dev/video9".into(),
+            title: title.into(),
+            driver: "m2m".into(),
+            takes: Vec::new(),
+            scales,
+        };
+        let all = [converter("deinterlacer", false), converter("scaler", true), converter("other", true)];
+        assert_eq!(
+            best_scaler(&all).map(|(keys, title)| (keys.one_line(), title)),
+            Some(("driver = \"v4l2\"".into(), "scaler"))
+        );
+        assert!(best_scaler(&all[..1]).is_none() && all[0].row().key.is_empty());
     }
 
     #[test]

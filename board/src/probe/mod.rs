@@ -10,6 +10,7 @@
 //! | `keys.rs`, `writer.rs` | keys of a section; the profile |
 
 pub mod cameras;
+pub mod cec_adapters;
 pub mod encoders;
 pub mod identities;
 pub mod inputs;
@@ -19,6 +20,7 @@ pub mod lines;
 pub mod networks;
 pub mod screens;
 pub mod sounds;
+pub mod speakerphones;
 mod table;
 pub mod watchdogs;
 mod writer;
@@ -29,6 +31,7 @@ use serde::Serialize;
 
 use self::{
     cameras::Camera,
+    cec_adapters::CecAdapter,
     encoders::{Converter, Encoder, EncoderElement},
     identities::IdentitySource,
     inputs::InputDevice,
@@ -37,9 +40,10 @@ use self::{
     networks::Network,
     screens::Screen,
     sounds::Sound,
+    speakerphones::Speakerphone,
     watchdogs::Watchdog,
 };
-use crate::{alsa, evdev_device, gpio_lines, gst_encoder, led_class, v4l2, watchdog};
+use crate::{alsa, cec, evdev_device, gpio_lines, gst_encoder, hid, led_class, v4l2, watchdog};
 
 /// Everything of a machine that a profile could name.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -62,10 +66,14 @@ pub struct Machine {
     pub lights: Vec<Light>,
     /// Input devices with keys or switches.
     pub inputs: Vec<InputDevice>,
+    /// Speakerphones and headsets with telephony buttons or lights.
+    pub speakerphones: Vec<Speakerphone>,
     /// Watchdogs.
     pub watchdogs: Vec<Watchdog>,
     /// Connectors for screens.
     pub screens: Vec<Screen>,
+    /// Adapters of HDMI-CEC.
+    pub cec_adapters: Vec<CecAdapter>,
     /// Where a name for the terminal may come from.
     pub identities: Vec<IdentitySource>,
     /// Network interfaces.
@@ -86,8 +94,10 @@ pub fn look() -> Machine {
         gpio_chips: gpio_lines::listing(),
         lights: led_class::listing(),
         inputs: evdev_device::listing().into_iter().filter(InputDevice::is_of_use).collect(),
+        speakerphones: hid::find::listing(),
         watchdogs: watchdog::listing(),
         screens: screens::listing(&root.join("sys/class/drm")),
+        cec_adapters: cec::listing(),
         identities: identities::listing(root),
         networks: networks::listing(&root.join("sys/class/net")),
     }

@@ -23,7 +23,7 @@ pub(super) fn table(machine: &Machine) -> String {
     let sounds =
         |goes| machine.sounds.iter().filter(move |sound| sound.goes == goes).map(|sound| sound.row());
     let installed = machine.encoder_elements.iter().filter(|element| element.is_installed);
-    let kinds: [(&str, Vec<Row>); 11] = [
+    let kinds: [(&str, Vec<Row>); 13] = [
         ("Cameras", machine.cameras.iter().map(|camera| camera.row(&machine.cameras)).collect()),
         ("Microphones", sounds(Goes::In).collect()),
         ("Speakers", sounds(Goes::Out).collect()),
@@ -38,7 +38,12 @@ pub(super) fn table(machine: &Machine) -> String {
         ),
         ("Scalers", machine.converters.iter().map(|converter| converter.row()).collect()),
         ("Screens", machine.screens.iter().map(|screen| screen.row()).collect()),
+        ("CEC adapters", machine.cec_adapters.iter().map(|adapter| adapter.row()).collect()),
         ("Lights", machine.lights.iter().map(|light| light.row()).collect()),
+        (
+            "Speakerphones",
+            machine.speakerphones.iter().map(|phone| phone.row(&machine.speakerphones)).collect(),
+        ),
         ("Keys and switches", machine.inputs.iter().map(|input| input.row()).collect()),
         ("GPIO lines", machine.gpio_chips.iter().map(|chip| chip.row(&machine.gpio_chips)).collect()),
         ("Watchdogs", machine.watchdogs.iter().map(|watchdog| watchdog.row()).collect()),
@@ -62,7 +67,10 @@ pub(super) fn table(machine: &Machine) -> String {
         text += "  no interface\n";
     }
     if !missing.is_empty() {
-        text += &format!("\nNot found: {}\n", missing.join(", ").to_lowercase().replace("gpio", "GPIO"));
+        text += &format!(
+            "\nNot found: {}\n",
+            missing.join(", ").to_lowercase().replace("gpio", "GPIO").replace("cec", "CEC")
+        );
     }
     if !machine.has_anything() {
         text += "This machine has no camera, no sound and no screen: plug them in or load their drivers; \

@@ -4,8 +4,8 @@ use rostrum_hal::indicator::IndicatorRole;
 use toml::Value;
 
 use super::{
-    Machine, cameras, encoders, identities, inputs, keys::Keys, lights, screens, sounds, table::printable,
-    watchdogs,
+    Machine, cameras, cec_adapters, encoders, identities, inputs, keys::Keys, lights, screens, sounds,
+    speakerphones, table::printable, watchdogs,
 };
 
 /// Longest name of a profile.
@@ -24,7 +24,11 @@ pub(super) fn profile(machine: &Machine) -> String {
     sound(&mut text, machine);
     let (keys, comment) = encoders::best(&machine.encoders, &machine.encoder_elements);
     text.section("encoder", &keys, &comment);
+    if let Some((keys, title)) = encoders::best_scaler(&machine.converters) {
+        text.section("scaler", &keys, title);
+    }
     display(&mut text, machine);
+    screen_power(&mut text, machine);
     controls(&mut text, machine);
     watchdog(&mut text, machine);
     identity(&mut text, machine);
@@ -78,14 +82,39 @@ fn display(text: &mut Text, machine: &Machine) {
     }
 }
 
-/// Lights, buttons and the mute switch.
+fn screen_power(text: &mut Text, machine: &Machine) {
+    if let Some(best) = cec_adapters::best(&machine.cec_adapters) {
+        text.section("screen_power", &best.keys(), &format!("The screen at {}, by HDMI-CEC", best.name));
+    }
+    let is_other = |other: &&cec_adapters::CecAdapter| {
+        cec_adapters::best(&machine.cec_adapters).is_none_or(|best| best != *other)
+    };
+    machine
+        .cec_adapters
+        .iter()
+        .filter(is_other)
+        .for_each(|other| text.comment(&format!("Or {}", other.row().key)));
+}
+
+/// Lights, buttons and the mute switch. The kernel makes keys of a speakerphone's buttons too, but without its lights
+/// nothing tells a press from what the device does by itself.
 fn controls(text: &mut Text, machine: &Machine) {
-    let chosen = [(IndicatorRole::Status, "status"), (IndicatorRole::Mute, "mute")]
-        .map(|(role, name)| lights::best(&machine.lights, role).map(|light| (name, light)));
-    if chosen.iter().any(Option::is_some) {
-        text.heading("indicators", "Lights whose names say what they are for");
-        for (role, light) in chosen.into_iter().flatten() {
-            text.line(&format!("{role} = {{ {} }}", light.keys().one_line()));
+    let phones = &machine.speakerphones;
+    let phone = speakerphones::best(phones);
+    let of_phone = |light| phone.and_then(|phone| phone.light_keys(phones, light));
+    let named = |role| lights::best(&machine.lights, role).map(lights::Light::keys);
+    let chosen = [
+        ("status", named(IndicatorRole::Status)),
+        ("mute", of_phone("mute").or_else(|| named(IndicatorRole::Mute))),
+        // Without it such a device closes its microphone.
+        ("meeting", of_phone("off_hook")),
+    ];
+    if chosen.iter().any(|(_, keys)| keys.is_some()) {
+        text.heading("indicators", "Lights that say what they are for");
+        for (role, keys) in chosen {
+            if let Some(keys) = keys {
+                text.line(&format!("{role} = {{ {} }}", keys.one_line()));
+            }
         }
     } else {
         text.absent("indicators", "No light whose name says that it is for this was found");
@@ -93,9 +122,15 @@ fn controls(text: &mut Text, machine: &Machine) {
             text.comment(&format!("mute = {{ {} }}", light.keys().one_line()));
         }
     }
-    match inputs::best_buttons(&machine.inputs) {
-        Some(best) => text.section("buttons", &best.buttons_keys(), &best.name),
-        None => text.absent("buttons", "No buttons were found"),
+    match (phone, inputs::best_buttons(&machine.inputs)) {
+        (Some(phone), keys) => {
+            text.section("buttons", &phone.buttons_keys(phones), &phone.name);
+            if let Some(keys) = keys {
+                text.comment(&format!("Or [buttons] {}", keys.buttons_keys().one_line()));
+            }
+        }
+        (None, Some(best)) => text.section("buttons", &best.buttons_keys(), &best.name),
+        (None, None) => text.absent("buttons", "No buttons were found"),
     }
     match inputs::best_mute_switch(&machine.inputs) {
         Some(best) => text.section("mute_switch", &best.switch_keys(), &best.name),
@@ -185,13 +220,15 @@ mod tests {
         Profile, drivers,
         probe::{
             cameras::{Camera, Offer},
-            encoders::EncoderElement,
+            cec_adapters::CecAdapter,
+            encoders::{Converter, EncoderElement},
             identities::{IdentitySource, Place},
             inputs::InputDevice,
             lights::Light,
             lines::GpioChip,
             screens::Screen,
             sounds::{Goes, Sound},
+            speakerphones::Speakerphone,
             watchdogs::Watchdog,
         },
     };
@@ -288,6 +325,54 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("/dev/video"), "a number that changes: {text}");
+    }
+
+    #[test]
+    fn a_speakerphones_buttons_come_with_its_lights_and_before_its_keys() {
+        let names = ["Board 5", "PTZ", "S1", "Array", "red", "gpio-keys"].map(str::to_owned);
+        let phone = Speakerphone {
+            name: "Jabra".into(),
+            id: "0b0e:0410".into(),
+            serial: String::new(),
+            buttons: vec!["join".into(), "mute".into()],
+            lights: vec!["off_hook".into(), "mute".into()],
+        };
+        let text = Machine { speakerphones: vec![phone], ..machine(&names) }.profile();
+        let profile = Profile::parse(&text, "probe").unwrap();
+        drivers::check(&profile).unwrap();
+        assert_eq!(profile.buttons.as_ref().unwrap().driver, "hid_telephony");
+        let lights = [(IndicatorRole::Mute, "mute"), (IndicatorRole::Meeting, "off_hook")];
+        for (role, light) in lights {
+            let section = &profile.indicators[&role];
+            assert_eq!(
+                (section.driver.as_str(), section.options["light"].as_str()),
+                ("hid_telephony", Some(light))
+            );
+        }
+        assert!(text.contains("# Or [buttons] driver = \"evdev\", device = \"gpio-keys\""), "{text}");
+    }
+
+    #[test]
+    fn a_scaler_and_a_screen_that_can_be_switched_are_used() {
+        let converter = Converter {
+            node: "/dev/video9".into(),
+            title: "scaler".into(),
+            driver: "m2m".into(),
+            takes: Vec::new(),
+            scales: true,
+        };
+        let adapter = |number: u32, physical_address| CecAdapter {
+            node: format!("/dev/cec{number}").into(),
+            physical_address,
+            ..CecAdapter::default()
+        };
+        let cec_adapters = vec![adapter(0, None), adapter(1, Some(0x1000))];
+        let text = Machine { converters: vec![converter], cec_adapters, ..Machine::default() }.profile();
+        let profile = Profile::parse(&text, "probe").unwrap();
+        drivers::check(&profile).unwrap();
+        assert_eq!(profile.scaler.unwrap().driver, "v4l2");
+        assert_eq!(profile.screen_power.unwrap().options["device"].as_str(), Some("/dev/cec1"));
+        assert!(text.contains("# Or [screen_power] driver = \"cec\", device = \"/dev/cec0\""), "{text}");
     }
 
     #[test]

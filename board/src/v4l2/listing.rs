@@ -13,6 +13,7 @@ use super::{
     m2m::Queues,
     node::{Fault, Node, needs_graph},
     offer::offers,
+    scaler,
 };
 use crate::probe::{
     cameras::{Camera, Offer},
@@ -91,7 +92,15 @@ fn converter(found: &Found) -> Option<Converter> {
     if takes.is_empty() {
         return None;
     }
-    Some(Converter { node: found.path.clone(), title: capability.card, driver: capability.driver, takes })
+    drop(node);
+    let scales = scaler::is_scaler(&found.path);
+    Some(Converter {
+        node: found.path.clone(),
+        title: capability.card,
+        driver: capability.driver,
+        takes,
+        scales,
+    })
 }
 
 #[cfg(test)]

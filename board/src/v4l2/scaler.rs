@@ -76,6 +76,11 @@ pub(crate) fn open(device: &Device<'_>) -> Result<Arc<dyn VideoScalerFactory>, B
     Err(device.absent(name, hint))
 }
 
+/// Whether the device at `path` is one.
+pub(super) fn is_scaler(path: &Path) -> bool {
+    Factory::of(path).is_some()
+}
+
 #[derive(Clone, Debug)]
 struct Factory {
     path: PathBuf,

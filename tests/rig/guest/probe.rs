@@ -10,6 +10,7 @@ use rostrum_hal::{
     buttons::ButtonRole,
     camera::{CameraControl, CameraError, StreamFormat},
     indicator::{IndicatorRole, Signal},
+    microphone::MicrophoneError,
 };
 use rostrum_rig::{PATIENCE, until};
 
@@ -45,7 +46,14 @@ fn every_device_of_the_rig_is_found() {
 
     assert_eq!(machine.encoders.len(), 1, "{table}");
     assert!(machine.encoders[0].takes.contains(&PixelFormat::Nv12), "{table}");
-    assert!(!machine.converters.is_empty(), "{table}");
+    let scalers = machine.converters.iter().filter(|converter| converter.scales);
+    assert!(scalers.clone().any(|scaler| scaler.title.contains("scaler")), "{table}");
+    assert!(table.contains("[scaler] driver = \"v4l2\""), "{table}");
+    let adapters: Vec<_> =
+        machine.cec_adapters.iter().map(|adapter| adapter.node.to_str().unwrap()).collect();
+    assert_eq!(adapters, ["/dev/cec0", "/dev/cec1"], "{table}");
+    assert!(machine.cec_adapters.iter().all(|adapter| adapter.driver == "vivid"), "{table}");
+    assert!(table.contains("[screen_power] driver = \"cec\", device = \"/dev/cec1\""), "{table}");
     assert!(machine.encoder_elements.iter().any(|e| e.element == "x264enc" && e.is_installed), "{table}");
 
     let loopback = |goes| {
@@ -108,7 +116,12 @@ fn the_written_profile_opens_and_its_devices_work() {
     let mut microphones = board.microphones.take().unwrap();
     let format = microphones.format();
     let mut samples = vec![0.0; format.period_frames * format.channels()];
-    microphones.read(&mut samples).unwrap();
+    // They have run since the board was opened.
+    until("sound", || match microphones.read(&mut samples) {
+        Err(MicrophoneError::Overrun { .. }) => None,
+        read => Some(read.unwrap()),
+    })
+    .unwrap();
     let mut speaker = board.speaker.take().unwrap();
     let format = speaker.format();
     speaker.write(&vec![0.0; format.period_frames * format.channels]).unwrap();

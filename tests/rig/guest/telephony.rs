@@ -222,6 +222,32 @@ fn a_speakerphone_that_is_unplugged_is_gone_once_and_lit_again_when_it_is_back()
 }
 
 #[test]
+fn probe_finds_it_and_writes_its_buttons_and_lights_into_the_profile() {
+    let phone = Speakerphone::plug_in("RIG-5");
+    let machine = rostrum_board::probe::look();
+    let found = machine.speakerphones.iter().find(|found| found.serial == "RIG-5").unwrap();
+    assert_eq!((found.name.as_str(), found.id.as_str()), (NAME, "1209:c0de"));
+    assert_eq!(found.buttons, ["join", "mute", "volume_up", "volume_down"]);
+    assert_eq!(found.lights, ["off_hook", "mute", "ring"]);
+    // The sections of its own; the other devices are tried elsewhere.
+    let text = machine.profile();
+    let section = |name: &str| {
+        let rest = text.split(&format!("[{name}]\n")).nth(1).unwrap_or_else(|| panic!("no {name} in {text}"));
+        let keys = rest.lines().take_while(|line| line.contains(" = ") && !line.starts_with('#'));
+        format!("[{name}]\n{}\n", keys.collect::<Vec<_>>().join("\n"))
+    };
+    let mut board = open_board(&(section("buttons") + &section("indicators"))).unwrap();
+    light(&mut board, IndicatorRole::Meeting).show(Signal::RED).unwrap();
+    light(&mut board, IndicatorRole::Mute).show(Signal::RED).unwrap();
+    assert_eq!([phone.lights(), phone.lights()], [OFF_HOOK, OFF_HOOK | MUTE]);
+    let mut buttons = board.buttons.unwrap();
+    run(async {
+        phone.report(2, 0b10);
+        assert_eq!(buttons.next().await.unwrap(), event(ButtonRole::Mute, true), "{text}");
+    });
+}
+
+#[test]
 fn speakerphones_that_cannot_be_used_say_why() {
     let _phone = Speakerphone::plug_in("RIG-3");
     let error_of = |sections: &str| open_board(sections).err().unwrap().to_string();
