@@ -29,6 +29,9 @@ const SWITCHES: Record<string, string> = {
   focus_auto: "Focus by itself", exposure_auto: "Exposure by itself", white_balance_auto: "White balance by itself",
   privacy: "Privacy cover",
 };
+/** Controls of the camera's vendor, which the board's profile names. */
+const VENDOR = "vendor_";
+const isVendors = (name: string) => name.startsWith(VENDOR);
 /** What the mains do to lamps. */
 const POWER_LINES: [number, string][] = [[0, "Not removed"], [1, "50 Hz mains"], [2, "60 Hz mains"], [3, "Found by itself"]];
 /** Which switch takes a slider out of the hand. */
@@ -84,11 +87,11 @@ export function Camera() {
       <details className="more">
         <summary>Exact settings</summary>
         <div className="stack">
-          {SLIDERS.filter((name) => controls.has(name)).map((name) => {
+          {[...SLIDERS, ...[...controls.keys()].filter(isVendors)].filter((name) => controls.has(name)).map((name) => {
             const control = controls.get(name)!;
             const byItself = controls.get(AUTOMATIC[name] ?? "")?.value === 1;
             return (
-              <Slider key={name} label={label(name)} testId={`control-${name}`} minimum={control.minimum}
+              <Slider key={name} label={label(name.replace(VENDOR, ""))} testId={`control-${name}`} minimum={control.minimum}
                 maximum={control.maximum} step={Math.max(1, control.step)} value={control.value}
                 disabled={control.read_only || byItself}
                 spoken={(value) => (byItself ? "by itself" : spoken(name, value))}
