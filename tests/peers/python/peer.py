@@ -358,7 +358,7 @@ async def main() -> None:
             microphone.mute() if command["muted"] else microphone.unmute()
         else:
             await act(room, command)
-    for task in tasks:
+    for task in [*tasks, *followed.values()]:
         task.cancel()
     await room.disconnect()
 
