@@ -1,4 +1,4 @@
-//! Both programs tell systemd READY=1 when they really are ready, and STOPPING=1 when they end
+//! Both programs tell systemd READY=1 when they really are ready, WATCHDOG=1 while they turn, and STOPPING=1 when they end
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::{os::unix::net::UnixDatagram, path::Path, process::Command, time::Duration};
@@ -24,13 +24,22 @@ fn told(socket: &UnixDatagram, wanted: &str) {
 
 fn run(dir: &Path, program: &str, healthy: impl Fn(&str) -> String) {
     let socket = UnixDatagram::bind(dir.join(format!("{program}.notify"))).unwrap();
-    let mut command = Command::new(paths::program("debug", program));
     let config = dir.join(program).join(format!("{program}.toml"));
-    command.arg("--config").arg(config).env("NOTIFY_SOCKET", dir.join(format!("{program}.notify")));
+    // As systemd with WatchdogSec=: the process that it started, and no other.
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "WATCHDOG_PID=$$ exec \"$0\" --config \"$1\""])
+        .arg(paths::program("debug", program))
+        .arg(config)
+        .env("WATCHDOG_USEC", "600000")
+        .env("NOTIFY_SOCKET", dir.join(format!("{program}.notify")));
     let mut running = Running::start(program, dir.join(format!("{program}.log")), &mut command).unwrap();
     let said = running.line(PATIENCE, |line| Some(line.to_owned())).unwrap();
     told(&socket, "READY=1");
     http("GET", &healthy(&said), None, None).unwrap();
+    for _ in 0..3 {
+        told(&socket, "WATCHDOG=1");
+    }
     running.signal("TERM").unwrap();
     told(&socket, "STOPPING=1");
     assert!(running.wait(Duration::from_secs(5)).unwrap().success());

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -76,6 +77,21 @@ fn doors(service: &rostrum_channel::RunningService) -> String {
     }
 }
 
+/// Tells systemd that everything turns, where it wants to know (`WatchdogSec=`); it starts the service again when a media
+/// thread hangs.
+async fn feed(service: &rostrum_channel::RunningService) {
+    let mut usec = 0;
+    if !sd_notify::watchdog_enabled(false, &mut usec) {
+        return std::future::pending().await;
+    }
+    let mut interval = tokio::time::interval(Duration::from_micros(usec) / 3);
+    loop {
+        interval.tick().await;
+        service.turns().await;
+        let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Watchdog]);
+    }
+}
+
 #[tokio::main]
 async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let config = Config::load(&arguments.config)?;
@@ -89,6 +105,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        () = feed(&service) => {}
     }
     log::info!("stopping");
     let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Stopping]);

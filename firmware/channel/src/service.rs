@@ -138,6 +138,13 @@ pub async fn serve(config: Config) -> Result<RunningService, ServiceError> {
     })
 }
 
+impl RunningService {
+    /// Returns when all media threads have answered: when they turn.
+    pub async fn turns(&self) {
+        self.threads.turn().await;
+    }
+}
+
 /// The sockets of one media thread, and what is told of them.
 struct Ways {
     udp: Vec<(std::net::UdpSocket, SocketAddr)>,

@@ -46,6 +46,17 @@ impl Threads {
         &self.commands
     }
 
+    /// Returns when all of them have answered.
+    pub(crate) async fn turn(&self) {
+        for thread in self.all() {
+            let (reply, answer) = oneshot::channel();
+            // A thread that has ended does not turn.
+            if thread.send(Command::Ping { reply }).await.is_err() || answer.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     fn place(&self, app: &AppId, channel: &ChannelId) -> usize {
         if self.commands.len() == 1 {
             return 0;
@@ -157,6 +168,20 @@ mod tests {
             counts[place] += 1;
         }
         assert!(counts.iter().all(|count| (50..=150).contains(count)), "{counts:?}");
+    }
+
+    #[tokio::test]
+    async fn one_that_hangs_is_one_that_does_not_turn() {
+        let (turning, mut asked) = mpsc::channel(1);
+        tokio::spawn(async move {
+            while let Some(Command::Ping { reply }) = asked.recv().await {
+                let _ = reply.send(());
+            }
+        });
+        Threads::new(vec![turning.clone(); 2]).turn().await;
+        let (hanging, _never) = mpsc::channel(1);
+        let both = Threads::new(vec![turning, hanging]);
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(50), both.turn()).await.is_err());
     }
 
     #[test]

@@ -131,6 +131,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let pulses = Pulses::default();
     let control_pulse = pulses.watch("control", Timestamp::now() + STARTING);
     let feeder = board.watchdog.take().map(|watchdog| senses::feed(watchdog, pulses.clone()));
+    senses::feed_systemd(pulses.clone());
     let result = work(config, board, memory, pulses, control_pulse).await;
     // A program that ends, for a wrong address of the panel as well, is no reason for one reset after the other.
     if let Some(feeder) = feeder {

@@ -210,6 +210,24 @@ pub(crate) fn feed(mut watchdog: Box<dyn Watchdog>, pulses: Pulses) -> Feeder {
     Feeder { stop, task }
 }
 
+/// Tells systemd that all loops turn, where it wants to know (`WatchdogSec=`): it starts the program again when one
+/// hangs, which is sooner than the board's own watchdog resets all of it.
+pub(crate) fn feed_systemd(pulses: Pulses) {
+    let mut usec = 0;
+    if !sd_notify::watchdog_enabled(false, &mut usec) {
+        return;
+    }
+    tokio::spawn(async move {
+        let mut interval = tokio::time::interval(Duration::from_micros(usec) / 3);
+        loop {
+            interval.tick().await;
+            if pulses.hanging(Timestamp::now()).is_none() {
+                let _ = sd_notify::notify(false, &[sd_notify::NotifyState::Watchdog]);
+            }
+        }
+    });
+}
+
 /// SIGTERM and SIGINT end the program after it left its channel.
 pub(crate) fn watch_signals(inputs: &Inputs) -> anyhow::Result<()> {
     for kind in [SignalKind::terminate(), SignalKind::interrupt()] {

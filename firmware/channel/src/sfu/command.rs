@@ -130,6 +130,11 @@ pub enum Command {
         /// The answer.
         reply: oneshot::Sender<Result<(), JoinRefusal>>,
     },
+    /// Whether the thread still turns.
+    Ping {
+        /// The answer.
+        reply: oneshot::Sender<()>,
+    },
     /// A message came from a terminal.
     Signal {
         /// Whose.
@@ -186,7 +191,11 @@ impl Command {
             Self::Manage(manage) => manage.lives_at(),
             Self::Whip(whip) => Some(place(whip.identity())),
             Self::Move { app, channel, .. } => Some((app, channel)),
-            Self::Signal { .. } | Self::Heard { .. } | Self::SocketClosed { .. } | Self::Stop { .. } => None,
+            Self::Ping { .. }
+            | Self::Signal { .. }
+            | Self::Heard { .. }
+            | Self::SocketClosed { .. }
+            | Self::Stop { .. } => None,
         }
     }
 }

@@ -249,6 +249,10 @@ impl Sfu {
                     self.handle_signal(now, session, *request);
                 }
             }
+            Command::Ping { reply } => {
+                // Who asked may not wait any more.
+                let _ = reply.send(());
+            }
             Command::Heard { session } => self.heard(now, session),
             Command::SocketClosed { session, socket, unsent } => {
                 self.socket_closed(now, session, socket, unsent);
