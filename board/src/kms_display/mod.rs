@@ -26,7 +26,7 @@ use self::{
     choice::{WantedMode, WantedPlane, room_size},
     events::Events,
     lit::{Lit, Wanted},
-    sockets::Place,
+    sockets::{Place, Reserved},
 };
 use crate::{
     BoardError,
@@ -76,7 +76,7 @@ pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn Display>, BoardError> 
             sockets.iter().filter(of_card).map(|socket| socket.connector.as_str()).collect();
         return Err(device.absent(connector, format!("there are {}", present.join(", "))));
     }
-    let reserved = reserved(device, &options)?;
+    let reserved = reserved(device, &options, card.as_deref())?;
     let place = Place { card, connector: options.connector.clone(), reserved };
     let shown = match options.mode {
         WantedMode::Given(size, _) => Some(size),
@@ -111,8 +111,19 @@ fn find_card(device: &Device<'_>, wanted: &str) -> Result<String, BoardError> {
     })
 }
 
-/// The socket of the other of two displays, which is left to that one.
-fn reserved(device: &Device<'_>, options: &Options) -> Result<Option<String>, BoardError> {
+/// The name of the card of `cards` that has that driver or path.
+fn named(cards: &[(String, String)], wanted: &str) -> Option<String> {
+    let named = if wanted.contains('/') { card::name_of(wanted) } else { None };
+    let found = cards.iter().find(|(name, driver)| named.as_ref() == Some(name) || driver == wanted);
+    found.map(|(name, _)| name.clone())
+}
+
+/// The socket of the other of two displays, which is left to that one. `card` is that of this one, where it names one.
+fn reserved(
+    device: &Device<'_>,
+    options: &Options,
+    card: Option<&str>,
+) -> Result<Option<Reserved>, BoardError> {
     let other =
         if device.place == "display" { &device.profile.content_display } else { &device.profile.display };
     let Some(other) = other.as_ref().filter(|other| other.driver == device.section.driver) else {
@@ -121,18 +132,24 @@ fn reserved(device: &Device<'_>, options: &Options) -> Result<Option<String>, Bo
     // A key of the wrong type is found where that section is opened.
     let text = |key: &str| other.options.get(key).and_then(toml::Value::as_str).map(str::to_owned);
     let connector = text("connector");
-    if connector.is_none() && options.connector.is_none() && text("card") == options.card {
+    let other_card = text("card").and_then(|other| named(&card::list(), &other));
+    if connector.is_none() && options.connector.is_none() && other_card.as_deref() == card {
         return Err(
             device.wrong("with two screens name the connector of one, so that each gets its own picture")
         );
     }
-    Ok(connector.filter(|_| options.connector.is_none()))
+    let connector = connector.filter(|_| options.connector.is_none());
+    Ok(connector.map(|connector| Reserved { card: other_card, connector }))
 }
 
 struct KmsSocket {
     place: Place,
     wanted: Wanted,
     events: Events,
+    /// Something changed, and no screen was asked since.
+    has_news: bool,
+    /// What was told of the screen that was lit last.
+    said: Option<String>,
     /// The socket that gives a picture, with the names of its card and connector.
     lit: Option<(String, String, Lit)>,
 }

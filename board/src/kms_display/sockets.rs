@@ -48,7 +48,21 @@ pub(super) struct Place {
     /// Only there.
     pub(super) connector: Option<String>,
     /// Not there, as it is another display's.
-    pub(super) reserved: Option<String>,
+    pub(super) reserved: Option<Reserved>,
+}
+
+/// A socket of another display. Cards number theirs each for itself: two may have an HDMI-A-1.
+#[derive(Clone, Debug)]
+pub(super) struct Reserved {
+    /// The card; when that display names none it may be on any.
+    pub(super) card: Option<String>,
+    pub(super) connector: String,
+}
+
+impl Reserved {
+    fn is(&self, socket: &SocketState) -> bool {
+        socket.connector == self.connector && self.card.as_ref().is_none_or(|card| socket.card == *card)
+    }
 }
 
 impl Place {
@@ -57,7 +71,7 @@ impl Place {
         sockets.iter().filter(|socket| {
             self.card.as_ref().is_none_or(|card| socket.card == *card)
                 && self.connector.as_ref().is_none_or(|connector| socket.connector == *connector)
-                && self.reserved.as_ref() != Some(&socket.connector)
+                && !self.reserved.as_ref().is_some_and(|reserved| reserved.is(socket))
         })
     }
 
@@ -126,7 +140,7 @@ mod tests {
         let place = |card: Option<&str>, connector: Option<&str>, reserved: Option<&str>| Place {
             card: card.map(str::to_owned),
             connector: connector.map(str::to_owned),
-            reserved: reserved.map(str::to_owned),
+            reserved: reserved.map(|connector| Reserved { card: None, connector: connector.into() }),
         };
         let anywhere = place(None, None, None);
         let chosen = anywhere.choose(&sockets).unwrap();
@@ -141,5 +155,22 @@ mod tests {
         let empty = place(None, Some("HDMI-A-1"), None);
         assert_eq!(empty.choose(&sockets), None, "nothing is plugged in there");
         assert_eq!(empty.fitting(&sockets).count(), 1);
+    }
+
+    #[test]
+    fn a_socket_of_the_same_name_at_another_card_is_free() {
+        let root = tree(&[
+            ("card0-HDMI-A-1", "connected", "1280x720\n"),
+            ("card1-HDMI-A-1", "connected", "1280x720\n"),
+        ]);
+        let sockets = list(root.path());
+        let beside = |card: Option<&str>| Place {
+            card: None,
+            connector: None,
+            reserved: Some(Reserved { card: card.map(str::to_owned), connector: "HDMI-A-1".into() }),
+        };
+        assert_eq!(beside(Some("card0")).choose(&sockets).unwrap().card, "card1");
+        assert_eq!(beside(Some("card1")).choose(&sockets).unwrap().card, "card0");
+        assert_eq!(beside(None).choose(&sockets), None, "nobody knows at which card the other is");
     }
 }
