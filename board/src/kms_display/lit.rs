@@ -20,6 +20,8 @@ use crate::screen::{Rotation, kept::Lack};
 /// Bits of the plane's property `rotation` (drm_mode.h, `DRM_MODE_ROTATE_*`).
 const UPRIGHT: u64 = 1;
 const UPSIDE_DOWN: u64 = 4;
+/// Value of the connector's property `link-status` (drm_mode.h, `DRM_MODE_LINK_STATUS_BAD`).
+const LINK_STATUS_BAD: u64 = 1;
 
 /// What the profile wants of the socket.
 #[derive(Clone, Copy, Debug)]
@@ -121,10 +123,24 @@ impl Lit {
         self.scale.then_some(self.size)
     }
 
-    /// Whether the screen is the one that was lit: asks it.
+    /// Whether the screen is the one that was lit, and still gets its pictures: asks it.
     pub(super) fn is_the_same(&self) -> bool {
         let asked = self.card.get_connector(self.connector, true);
         asked.is_ok_and(|info| info.state() == connector::State::Connected && info.modes() == self.modes)
+            && !self.is_link_bad()
+    }
+
+    /// Whether the cable's link failed since the mode was set. Whoever shows something sets the mode anew then, which
+    /// trains the link again (`drm-kms`, "Standard Connector Properties", link-status).
+    fn is_link_bad(&self) -> bool {
+        let status = self.card.property(self.connector, "link-status");
+        let is_bad = status.is_some_and(|(_, status)| status == LINK_STATUS_BAD);
+        if is_bad {
+            log::warn!(
+                "the link to a screen failed and is made again; try another cable if this comes often"
+            );
+        }
+        is_bad
     }
 
     /// Finds out what the plane can do, with a black picture; what it cannot falls to the processor.

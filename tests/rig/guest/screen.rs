@@ -15,13 +15,16 @@ use rostrum_hal::{
     display::{Display, DisplayError},
 };
 use rostrum_rig::{
-    open_board,
+    Module, open_board,
     screen::{Picture, VirtualScreen},
     until,
 };
 
 const VGA: FrameSize = FrameSize::new(640, 480);
 const SVGA: FrameSize = FrameSize::new(800, 600);
+
+/// Breaks links.
+const LINK: Module = Module("rig_link");
 
 type Colour = [u8; 3];
 const RED: Colour = [255, 0, 0];
@@ -175,6 +178,20 @@ fn the_picture_is_turned_clockwise() {
         display.show(quarters(size, UPRIGHT)).unwrap();
         screen.shows(&format!("picture turned by {degrees}"), |p| has_quarters(p, VGA, 0.0, turned)).unwrap();
     }
+}
+
+#[test]
+fn a_link_that_failed_is_trained_again_and_shows_the_picture() {
+    let mut screen = first_screen(VGA);
+    let mut display = on_first("");
+    display.show(quarters(VGA, UPRIGHT)).unwrap();
+    screen.shows("picture", |p| has_quarters(p, VGA, 0.0, UPRIGHT)).unwrap();
+    until_ok(&mut display);
+    LINK.tell("bad", "card0 Virtual-1").unwrap();
+    // Only a new mode makes the kernel take the word back.
+    until("good link", || (LINK.count("bad").unwrap() == 0).then_some(())).unwrap();
+    until_ok(&mut display);
+    screen.shows("picture again", |p| has_quarters(p, VGA, 0.0, UPRIGHT)).unwrap();
 }
 
 #[test]

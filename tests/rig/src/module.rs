@@ -31,6 +31,15 @@ impl Module {
         Ok((self.count("imported")?, self.count("copied")?))
     }
 
+    /// Sets a parameter to a text, and leaves it so.
+    ///
+    /// # Errors
+    /// When the module is not loaded, has no such parameter, or refuses.
+    pub fn tell(self, parameter: &str, text: &str) -> anyhow::Result<()> {
+        let file = self.file(parameter);
+        fs::write(&file, text).with_context(|| format!("{} takes no {text:?}", file.display()))
+    }
+
     /// Sets a parameter, until what is given is dropped.
     ///
     /// # Errors

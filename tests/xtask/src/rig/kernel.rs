@@ -55,6 +55,7 @@ const MODULES: &[&str] = &[
     "i6300esb",
     "virtio-gpu",
     "vkms",
+    "rig-link",
     "virtio_console", // watchdogs, screens and the way to them
 ];
 
