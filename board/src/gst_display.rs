@@ -71,7 +71,8 @@ impl Display for GstDisplay {
         if self.pipeline.error().is_some() {
             // A window that was closed or a cable that was pulled: the next frame finds a new one.
             let _ = self.pipeline.restart();
-            return Err(DisplayError::Gone { name });
+            let hint = "plug it in, switch it on or open its window; the next picture finds it".into();
+            return Err(DisplayError::Gone { name, hint });
         }
         let bytes = match bytes_of(&frame, self.size) {
             Ok(bytes) => bytes,

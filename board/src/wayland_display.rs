@@ -51,9 +51,11 @@ pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn Display>, BoardError> 
         return Err(device.wrong(USABLE));
     }
     elements::require("waylandsink")?;
-    let name = format!("the window at {}", socket.display());
+    let name = format!("at {}", socket.display());
+    let hint = "start the desktop or kiosk whose socket that is".into();
     let window = Window { socket, rotation, witness: None };
-    let kept = Kept::start(name.clone(), size, window).map_err(|e| device.absent(name, e.to_string()))?;
+    let kept =
+        Kept::start(name.clone(), hint, size, window).map_err(|e| device.absent(name, e.to_string()))?;
     Ok(Box::new(kept))
 }
 

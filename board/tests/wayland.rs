@@ -151,6 +151,8 @@ fn the_picture_fills_the_screen_and_is_back_after_the_compositor_was_gone() {
     let size = FrameSize::new(320, 240);
     let mut display = window(folder.path(), "size = { width = 320, height = 240 }");
     until("word that there is no compositor", || matches!(display.check(), Err(DisplayError::Gone { .. })));
+    let error = display.check().unwrap_err().to_string();
+    assert!(error.ends_with("is not there; start the desktop or kiosk whose socket that is"), "{error}");
     let weston = Weston::start(folder.path());
     let _ = display.show(quarters(size, [true, false, false, true]));
     weston.shows([true, false, false, true]);

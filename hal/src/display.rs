@@ -32,10 +32,12 @@ pub trait Display: Send {
 #[non_exhaustive]
 pub enum DisplayError {
     /// It is not there (any more).
-    #[error("the screen {name} is not there; plug it in or switch it on")]
+    #[error("the screen {name} is not there; {hint}")]
     Gone {
         /// Name of the screen.
         name: String,
+        /// What to do, such as "plug it in".
+        hint: String,
     },
     /// The driver failed in another way.
     #[error("the screen {name} failed: {message}")]

@@ -41,7 +41,9 @@ pub(super) struct Lit {
     plane: plane::Handle,
     /// All modes of the screen, to tell it from another.
     modes: Vec<control::Mode>,
-    /// Of the mode that is set.
+    /// The mode that is set, and all that the screen offers when none of these is the wanted one.
+    offer: Mode,
+    instead_of: Option<String>,
     size: FrameSize,
     /// What the processor has to do, as the plane does not.
     rotation: Rotation,
@@ -67,10 +69,8 @@ impl Lit {
             Lack::Failed(format!("{connector}: the screen offers no mode; try another cable"))
         })?;
         let (mode, offer) = (info.modes()[index], offers[index]);
-        if !as_wanted {
-            let present = offers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            log::warn!(connector, shown:% = offer, present:%; "the screen has no such mode as the profile wants");
-        }
+        let instead_of =
+            (!as_wanted).then(|| offers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
 
         let mut used = Used::of(card);
         if !used.take(info.handle()) {
@@ -92,6 +92,8 @@ impl Lit {
             crtc,
             plane,
             modes: info.modes().to_vec(),
+            offer,
+            instead_of,
             size: offer.size,
             rotation: wanted.rotation,
             scale: false,
@@ -99,8 +101,12 @@ impl Lit {
             _used: used,
         };
         lit.try_plane(wanted);
-        log::info!(connector, mode:% = offer, plane = u32::from(plane), scales = !lit.scale; "a screen is lit");
         Ok(lit)
+    }
+
+    /// All modes that the screen offers, when none is the wanted one.
+    pub(super) fn instead_of(&self) -> Option<&str> {
+        self.instead_of.as_deref()
     }
 
     /// Number of the connector, for GStreamer.
@@ -183,6 +189,14 @@ impl Lit {
             let _ = self.card.set_plane(self.plane, self.crtc, Some(self.black.framebuffer), 0, all, whole);
         }
         shown.is_ok()
+    }
+}
+
+/// What it looks like, for the log.
+impl std::fmt::Display for Lit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let by = if self.scale { "the processor" } else { "the plane" };
+        write!(f, "{}, plane {}, scaled by {by}", self.offer, u32::from(self.plane))
     }
 }
 

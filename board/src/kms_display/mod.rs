@@ -91,19 +91,27 @@ pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn Display>, BoardError> 
     if !is_usable(size, options.rotation) {
         return Err(device.wrong(USABLE));
     }
-    let name = options.connector.unwrap_or_else(|| "screen".into());
+    let (name, hint) = match (&options.connector, &place.card) {
+        (Some(connector), _) => {
+            (format!("at {connector}"), format!("plug it in at {connector} or switch it on"))
+        }
+        (None, Some(card)) => {
+            (format!("at {card}"), format!("plug one in at a socket of {card} or switch it on"))
+        }
+        (None, None) => ("at a graphics card".into(), "plug one in or switch it on".into()),
+    };
     let wanted = Wanted { mode: options.mode, plane: options.plane, rotation: options.rotation, size };
-    let socket = KmsSocket { place, wanted, events: Events::listen(), lit: None };
-    let kept = Kept::start(name.clone(), size, socket).map_err(|e| device.absent(name, e.to_string()))?;
+    let socket =
+        KmsSocket { place, wanted, events: Events::listen(), has_news: false, said: None, lit: None };
+    let kept =
+        Kept::start(name.clone(), hint, size, socket).map_err(|e| device.absent(name, e.to_string()))?;
     Ok(Box::new(kept))
 }
 
 /// The name of the card that a profile names by its driver or by a path.
 fn find_card(device: &Device<'_>, wanted: &str) -> Result<String, BoardError> {
     let cards = card::list();
-    let named = if wanted.contains('/') { card::name_of(wanted) } else { None };
-    let found = cards.iter().find(|(name, driver)| named.as_ref() == Some(name) || driver == wanted);
-    found.map(|(name, _)| name.clone()).ok_or_else(|| {
+    named(&cards, wanted).ok_or_else(|| {
         let present: Vec<_> =
             cards.iter().map(|(name, driver)| format!("{driver} (/dev/dri/{name})")).collect();
         let hint = if present.is_empty() { "there is none".into() } else { present.join(", ") };
@@ -157,7 +165,8 @@ struct KmsSocket {
 impl Socket for KmsSocket {
     fn connect(&mut self) -> Result<Outlet, Lack> {
         let root = Path::new(sockets::ROOT);
-        if self.events.any() {
+        if self.has_news() {
+            self.has_news = false;
             // Some drivers tell that something changed, and find out what when they are asked.
             for socket in self.place.fitting(&sockets::list(root)) {
                 if let Ok(card) = Card::open(&socket.card) {
@@ -169,6 +178,15 @@ impl Socket for KmsSocket {
         let socket = self.place.choose(&sockets).ok_or(Lack::Gone)?;
         let card = Card::open(&socket.card)?;
         let lit = Lit::up(&card, &socket.connector, self.wanted)?;
+        // A screen that fails is lit again and again.
+        let look = format!("{} of {}: {lit}", socket.connector, socket.card);
+        if self.said.as_ref() != Some(&look) {
+            log::info!("a screen is lit: {look}");
+            if let Some(present) = lit.instead_of() {
+                log::warn!(connector = socket.connector.as_str(), present; "the screen has no such mode as the profile wants");
+            }
+            self.said = Some(look);
+        }
         let sink = elements::make("kmssink").map_err(|e| Lack::Failed(e.to_string()))?;
         sink.set_property("fd", card.as_fd().as_raw_fd());
         // Numbers of the kernel, which are small.
@@ -191,5 +209,10 @@ impl Socket for KmsSocket {
 
     fn disconnect(&mut self) {
         self.lit = None;
+    }
+
+    fn has_news(&mut self) -> bool {
+        self.has_news |= self.events.any();
+        self.has_news
     }
 }

@@ -1,6 +1,7 @@
 //! A screen that comes and goes, kept by a thread of its own: starting a sink takes long, and the caller never waits.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -16,6 +17,9 @@ use super::pipeline::{Outlet, Pipeline, bytes_of};
 
 /// How often the thread looks whether the screen is there.
 const LOOK: Duration = Duration::from_millis(500);
+/// Time until a screen that failed is made ready again; each further failure doubles it.
+const FIRST: Duration = Duration::from_secs(1);
+const LAST: Duration = Duration::from_secs(30);
 
 /// A kind of screen.
 pub(crate) trait Socket: Send + 'static {
@@ -30,6 +34,11 @@ pub(crate) trait Socket: Send + 'static {
 
     /// Undoes [`Socket::connect`]. The sink has ended.
     fn disconnect(&mut self);
+
+    /// Something changed since the last [`Socket::connect`], so that one that failed is worth a try.
+    fn has_news(&mut self) -> bool {
+        false
+    }
 }
 
 /// Why a screen cannot be made ready.
@@ -44,6 +53,8 @@ pub(crate) enum Lack {
 /// A screen of a [`Socket`].
 pub(crate) struct Kept {
     name: String,
+    /// What to do when it is not there.
+    hint: String,
     size: FrameSize,
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -65,20 +76,33 @@ struct Told {
 }
 
 impl Kept {
-    /// Keeps `socket`, which takes frames of `size`.
-    pub(crate) fn start(name: String, size: FrameSize, socket: impl Socket) -> std::io::Result<Self> {
+    /// Keeps `socket`, which takes frames of `size`; `hint` says what to do when the screen is not there.
+    pub(crate) fn start(
+        name: String,
+        hint: String,
+        size: FrameSize,
+        socket: impl Socket,
+    ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
-        let keeper =
-            Keeper { socket, size, shared: Arc::clone(&shared), pipeline: None, last: None, repeats: 0 };
+        let keeper = Keeper {
+            name: name.clone(),
+            socket,
+            size,
+            shared: Arc::clone(&shared),
+            pipeline: None,
+            last: None,
+            repeats: 0,
+            failures: Failures::default(),
+        };
         let thread = std::thread::Builder::new().name("display".into()).spawn(move || keeper.run())?;
-        Ok(Self { name, size, shared, thread: Some(thread) })
+        Ok(Self { name, hint, size, shared, thread: Some(thread) })
     }
 
     fn state(&self, lack: Option<Lack>) -> Result<(), DisplayError> {
         let name = self.name.clone();
         match lack {
             None => Ok(()),
-            Some(Lack::Gone) => Err(DisplayError::Gone { name }),
+            Some(Lack::Gone) => Err(DisplayError::Gone { name, hint: self.hint.clone() }),
             Some(Lack::Failed(message)) => Err(DisplayError::Failed { name, message }),
         }
     }
@@ -121,6 +145,7 @@ impl Drop for Kept {
 }
 
 struct Keeper<S> {
+    name: String,
     socket: S,
     size: FrameSize,
     shared: Arc<Shared>,
@@ -129,6 +154,33 @@ struct Keeper<S> {
     last: Option<Arc<[u8]>>,
     /// How often the last picture is shown again.
     repeats: u32,
+    failures: Failures,
+}
+
+/// What failed, since the screen last showed something, and when it is tried again.
+#[derive(Default)]
+struct Failures {
+    next: Option<(Instant, Duration)>,
+    /// What was logged: a screen may fail in two ways by turns.
+    causes: BTreeSet<String>,
+}
+
+impl Failures {
+    /// It failed because of `cause`; `true` when that is to be told.
+    fn failed(&mut self, now: Instant, cause: &str) -> bool {
+        let wait = self.next.map_or(FIRST, |(_, wait)| (wait * 2).min(LAST));
+        self.next = Some((now + wait, wait));
+        self.causes.insert(cause.to_owned())
+    }
+
+    fn may_try(&self, now: Instant) -> bool {
+        self.next.is_none_or(|(at, _)| now >= at)
+    }
+
+    /// It is worth a try at once.
+    fn hurry(&mut self) {
+        self.next = None;
+    }
 }
 
 impl<S: Socket> Keeper<S> {
@@ -166,22 +218,28 @@ impl<S: Socket> Keeper<S> {
             let trouble = pipeline.error();
             let is_there = self.socket.is_there();
             if is_there && trouble.is_none() {
-                // Only now, as a sink that starts well may fail with its first picture.
-                self.tell(None);
                 if self.repeats > 0
                     && let Some(last) = &self.last
                 {
                     self.repeats -= 1;
                     let _ = pipeline.push(Arc::clone(last));
                 }
+                // Only now, as a sink that starts well may fail with its first picture.
+                self.failures = Failures::default();
+                self.tell(None);
                 return;
             }
             self.disconnect();
             if let Some(message) = trouble.filter(|_| is_there) {
-                // It is tried again at the next look.
                 self.tell(Some(Lack::Failed(message)));
                 return;
             }
+        }
+        if self.socket.has_news() {
+            self.failures.hurry();
+        }
+        if !self.failures.may_try(Instant::now()) {
+            return;
         }
         match self.connect() {
             Ok(()) => {}
@@ -212,7 +270,81 @@ impl<S: Socket> Keeper<S> {
         }
     }
 
-    fn tell(&self, lack: Option<Lack>) {
+    fn tell(&mut self, lack: Option<Lack>) {
+        match &lack {
+            Some(Lack::Failed(cause)) => {
+                let is_new = self.failures.failed(Instant::now(), cause);
+                if is_new {
+                    log::warn!("the screen {} failed: {cause}", self.name);
+                }
+            }
+            // Whoever plugs it in waits for it.
+            Some(Lack::Gone) => self.failures.hurry(),
+            None => {}
+        }
         self.shared.told.lock().lack = lack;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+    use gstreamer::prelude::*;
+
+    use super::*;
+    use crate::elements;
+
+    #[test]
+    fn a_screen_that_fails_is_tried_less_and_less_and_each_cause_is_told_once() {
+        let begin = Instant::now();
+        let mut failures = Failures::default();
+        let (mut now, mut tries, mut told) = (begin, Vec::new(), 0);
+        for cause in ["no memory", "no plane", "no memory", "no plane", "no memory", "no memory", "no memory"]
+        {
+            while !failures.may_try(now) {
+                now += LOOK;
+            }
+            tries.push((now - begin).as_secs());
+            told += u32::from(failures.failed(now, cause));
+        }
+        assert_eq!(tries, [0, 1, 3, 7, 15, 31, 61]);
+        assert_eq!(told, 2);
+        failures.hurry();
+        assert!(failures.may_try(now) && !failures.failed(now, "no plane"));
+    }
+
+    /// A screen whose sink never starts, and counts how often it was tried.
+    struct Broken(Arc<AtomicU32>);
+
+    impl Socket for Broken {
+        fn connect(&mut self) -> Result<Outlet, Lack> {
+            self.0.fetch_add(1, SeqCst);
+            let sink = elements::make("fakesink").unwrap();
+            sink.set_property_from_str("state-error", "null-to-ready");
+            Ok(sink.into())
+        }
+
+        fn is_there(&mut self) -> bool {
+            true
+        }
+
+        fn disconnect(&mut self) {}
+    }
+
+    #[test]
+    fn a_sink_that_never_starts_is_left_alone_for_longer_each_time() {
+        elements::init().unwrap();
+        let (tries, begin) = (Arc::new(AtomicU32::new(0)), Instant::now());
+        let size = FrameSize::new(320, 180);
+        let mut screen =
+            Kept::start("broken".into(), String::new(), size, Broken(Arc::clone(&tries))).unwrap();
+        while tries.load(SeqCst) < 3 {
+            assert!(begin.elapsed() < Duration::from_secs(60), "it is not tried again");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(begin.elapsed() >= FIRST + FIRST * 2, "{:?}", begin.elapsed());
+        assert!(matches!(screen.check(), Err(DisplayError::Failed { .. })));
     }
 }

@@ -66,7 +66,10 @@ impl Display for SimDisplay {
 
     fn check(&mut self) -> Result<(), DisplayError> {
         match self.gone_with {
-            Some(fault) if self.board.has_fault(fault) => Err(DisplayError::Gone { name: self.name() }),
+            Some(fault) if self.board.has_fault(fault) => {
+                let hint = "take the fault away".into();
+                Err(DisplayError::Gone { name: self.name(), hint })
+            }
             _ => Ok(()),
         }
     }

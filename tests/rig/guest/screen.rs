@@ -202,6 +202,8 @@ fn a_screen_that_goes_is_gone_and_the_next_shows_the_picture_in_its_own_mode() {
     screen.shows("picture", |p| has_quarters(p, VGA, 0.0, UPRIGHT)).unwrap();
     screen.unplug().unwrap();
     until_gone(&mut display);
+    let error = display.check().unwrap_err().to_string();
+    assert_eq!(error, "the screen at Virtual-1 is not there; plug it in at Virtual-1 or switch it on");
     // While the thread behind it looks for a screen, twice a second.
     let (frame, begin) = (quarters(VGA, [BLUE; 4]), Instant::now());
     while begin.elapsed() < Duration::from_secs(2) {
