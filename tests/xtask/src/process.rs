@@ -54,7 +54,16 @@ pub fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // A cargo hands down what its configuration sets; the one below would take it for a change and build anew.
     cargo.env_remove("V4L2R_VIDEODEV2_H_PATH");
+    keep_nothing_for_next_time(&mut cargo);
     cargo
+}
+
+/// Nobody compiles a second time where tests run on a machine made for them (`CI` is set): what the compiler keeps for
+/// that would only cost time and space.
+pub(crate) fn keep_nothing_for_next_time(cargo: &mut Command) {
+    if std::env::var_os("CI").is_some() {
+        cargo.env("CARGO_INCREMENTAL", "0");
+    }
 }
 
 /// The command as one would type it.

@@ -18,6 +18,13 @@ use crate::{
 
 /// What cargo builds as the programs that are installed.
 pub(crate) const OUR_PROGRAMS: &[&str] = &["-p", "rostrum-channel", "-p", "rostrumd", "--bins"];
+/// The same programs for tests. Cargo chooses the features of what they share by the packages that it is told of, and by
+/// whether a test is among what it builds: with those of the crates' own tests nothing is compiled a second time.
+const TESTED_PROGRAMS: &[&str] = &["--bin", "rostrumd", "--bin", "channeld", "--test", ONE_TEST];
+/// The packages that all builds for tests tell cargo of.
+pub(crate) const TESTED: &[&str] = &["--workspace", "--exclude", "rostrum-tests"];
+/// A test's name, for builds of programs: it is small.
+pub(crate) const ONE_TEST: &str = "probe";
 /// Debian packages with the reason for each.
 const BUILD_PACKAGES: &[(&str, &str)] = &[
     ("build-essential", "C compiler for libopus and others"),
@@ -356,9 +363,11 @@ pub(crate) fn require(program: &str, version: &str, what: &str) -> anyhow::Resul
 /// When the build fails.
 pub fn build(profile: &str) -> anyhow::Result<()> {
     let mut command = cargo();
-    command.arg("build").args(OUR_PROGRAMS).current_dir(paths::root());
+    command.arg("build").current_dir(paths::root());
     if profile == "release" {
-        command.arg("--release");
+        command.args(OUR_PROGRAMS).arg("--release");
+    } else {
+        command.args(TESTED).args(TESTED_PROGRAMS);
     }
     run("cargo: building channeld and rostrumd (the first time takes minutes)", &mut command)
 }

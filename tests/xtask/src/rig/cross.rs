@@ -12,6 +12,7 @@ use super::{Architecture, root};
 use crate::{
     paths,
     process::{self, display, run},
+    setup,
 };
 
 /// `cargo`, set up for `architecture`.
@@ -24,6 +25,7 @@ pub(super) fn cargo(architecture: Architecture) -> anyhow::Result<Command> {
         return Ok(cargo);
     }
     let mut cargo = Command::new("/usr/bin/cargo");
+    process::keep_nothing_for_next_time(&mut cargo);
     cargo.current_dir(paths::root()).stdin(Stdio::null());
     let root = root::root(architecture)?;
     let sysroot = format!("--sysroot={}", root.display());
@@ -64,13 +66,22 @@ fn target_dir(architecture: Architecture) -> PathBuf {
     }
 }
 
-/// Builds the terminal; gives the folder of the program.
-pub(super) fn build_terminal(architecture: Architecture) -> anyhow::Result<Box<Path>> {
+/// The packages that cargo is told of in each build for the guest, or it would choose other features and compile what
+/// they share anew.
+fn packages(architecture: Architecture) -> &'static [&'static str] {
     match architecture {
-        // Built together, as every test does, or cargo would choose other features and build all anew.
-        Architecture::Amd64 => build(architecture, crate::setup::OUR_PROGRAMS),
-        Architecture::Arm64 => build(architecture, &["-p", "rostrumd", "--bins"]),
+        // As for the crates' own tests.
+        Architecture::Amd64 => setup::TESTED,
+        Architecture::Arm64 => &["-p", "rostrum-rig", "-p", "rostrumd"],
     }
+}
+
+/// Builds programs for the guest; gives their folder.
+pub(super) fn build_programs(architecture: Architecture, programs: &[&str]) -> anyhow::Result<Box<Path>> {
+    let programs = programs.iter().flat_map(|program| ["--bin", program]);
+    let arguments: Vec<_> =
+        packages(architecture).iter().copied().chain(programs).chain(["--test", setup::ONE_TEST]).collect();
+    build(architecture, &arguments)
 }
 
 /// Runs `cargo build` with `arguments`; gives the folder of the programs.
@@ -89,14 +100,11 @@ pub(super) fn build(architecture: Architecture, arguments: &[&str]) -> anyhow::R
     Ok(dir.join(profile).into())
 }
 
-/// Builds the named tests of the package `package`; gives their programs in the same order.
-pub(super) fn build_tests(
-    architecture: Architecture,
-    package: &str,
-    tests: &[String],
-) -> anyhow::Result<Vec<PathBuf>> {
+/// Builds the named tests of the guest; gives their programs in the same order.
+pub(super) fn build_tests(architecture: Architecture, tests: &[String]) -> anyhow::Result<Vec<PathBuf>> {
     let mut cargo = cargo(architecture)?;
-    cargo.args(["test", "--no-run", "-p", package, "--message-format=json-render-diagnostics"]);
+    cargo.args(["test", "--no-run", "--message-format=json-render-diagnostics"]);
+    cargo.args(packages(architecture));
     for test in tests {
         cargo.args(["--test", test]);
     }
@@ -106,10 +114,15 @@ pub(super) fn build_tests(
         .output()
         .with_context(|| format!("cannot start {}", display(&cargo)))?;
     ensure!(output.status.success(), "the guest's tests cannot be built");
+    let manifest = paths::root().join("tests/rig/Cargo.toml");
     let mut programs = vec![PathBuf::new(); tests.len()];
     for line in output.stdout.split(|byte| *byte == b'\n') {
         let Ok(message) = serde_json::from_slice::<serde_json::Value>(line) else { continue };
         let (name, program) = (&message["target"]["name"], message["executable"].as_str());
+        // Another package may have a test of that name.
+        if message["manifest_path"].as_str().is_none_or(|path| Path::new(path) != manifest) {
+            continue;
+        }
         let index = tests.iter().position(|test| *name == test.as_str());
         if let (Some(index), Some(program)) = (index, program) {
             programs[index] = program.into();

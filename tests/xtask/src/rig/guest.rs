@@ -7,8 +7,6 @@ use anyhow::{Context, bail};
 use super::{Architecture, boot::Boot, cross, raspberry};
 use crate::paths;
 
-/// The package of the emulators and the guest's tests.
-const PACKAGE: &str = "rostrum-rig";
 /// Programs that make devices in the guest, or are at their other end.
 const EMULATORS: &[&str] = &["uvc-camera", "other-side"];
 /// The tests whose guest is reset.
@@ -34,7 +32,7 @@ pub(super) fn tests(architecture: Architecture) -> anyhow::Result<Vec<String>> {
 
 /// Runs `tests` in the guest; all of a file whose name has `only` in it when that is given.
 pub(super) fn test(architecture: Architecture, tests: &[String], only: Option<&str>) -> anyhow::Result<()> {
-    let programs = cross::build_tests(architecture, PACKAGE, tests)?;
+    let programs = cross::build_tests(architecture, tests)?;
     let out = out_folder(architecture, "tests")?;
     let (mut lines, mut last) = (String::new(), Ok(()));
     for (name, program) in tests.iter().zip(programs) {
@@ -83,7 +81,7 @@ fn run(architecture: Architecture, out: &Path, commands: &str, reboots: bool) ->
 
 /// Puts into the shared folder what every guest starts with, and what this one does then.
 pub(super) fn prepare(architecture: Architecture, out: &Path, commands: &str) -> anyhow::Result<()> {
-    let programs = cross::build(architecture, &["-p", PACKAGE, "--bins"])?;
+    let programs = cross::build_programs(architecture, EMULATORS)?;
     for emulator in EMULATORS {
         fs::copy(programs.join(emulator), out.join(emulator))?;
     }

@@ -53,7 +53,7 @@ impl Machine {
     pub fn start(options: &MachineOptions<'_>) -> anyhow::Result<Self> {
         super::prepare(options.architecture)?;
         let out = guest::out_folder(options.architecture, "meeting")?;
-        let programs = cross::build_terminal(options.architecture)?;
+        let programs = cross::build_programs(options.architecture, &[TERMINAL])?;
         take_stripped(options.architecture, &programs.join(TERMINAL), &out.path.join(TERMINAL))?;
         let (device, address) = options.network;
         guest::prepare(options.architecture, &out.path, &format!("network {address}\nserve\n"))?;
