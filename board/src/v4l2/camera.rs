@@ -338,6 +338,7 @@ impl Camera for V4l2Camera {
                 let counts = stream.ring.counts();
                 log::debug!(broken = counts.broken, copied = counts.copied; "the camera's stream ended");
                 self.stop();
+                present.tell();
                 Err(present.error(fault))
             }
         }

@@ -109,7 +109,7 @@ impl Present {
     /// It is there, with these controls of its vendor.
     pub(super) fn came(&self, node: Arc<Node>, extensions: Vec<Extension>) {
         *self.there.write() = Some(There { node, extensions: extensions.into() });
-        self.changes.notify();
+        self.tell();
     }
 
     /// Hears from now on what others change.
@@ -127,6 +127,10 @@ impl Present {
         // Its thread holds the device open.
         *self.events.lock() = None;
         *self.there.write() = None;
+    }
+
+    /// Tells that it came or went: not when it is only opened anew.
+    pub(super) fn tell(&self) {
         self.changes.notify();
     }
 
