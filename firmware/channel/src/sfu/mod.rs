@@ -31,6 +31,7 @@ mod track;
 mod turn;
 mod whep;
 pub mod whip;
+mod whip_command;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
