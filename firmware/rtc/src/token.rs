@@ -9,16 +9,20 @@
 //!
 //! Time is an argument everywhere. No error and no `Debug` shows a token or a key.
 
+mod grants;
+mod hashed;
+mod jwt;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+
+pub use grants::{Grants, SOURCES};
+pub use hashed::{hash, mint_hashed};
+pub use jwt::{mint_jwt, refresh_jwt, sign, unverified_issuer, verify_signature};
 
 use crate::names::{AppId, ChannelId, DisplayName, NameError, UserId};
 
@@ -57,114 +61,6 @@ impl fmt::Debug for AppKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AppKey(..)")
     }
-}
-
-/// What the holder of a token may do: the `video` claim of LiveKit's tokens. Absent rights mean
-/// what they mean there: publish, subscribe and data are allowed unless said otherwise.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct Grants {
-    /// May join [`Grants::room`].
-    #[serde(skip_serializing_if = "is_default")]
-    pub room_join: bool,
-    /// The channel, by its ChannelId.
-    #[serde(skip_serializing_if = "is_default")]
-    pub room: String,
-    /// May manage the channel (mute and remove others, list).
-    #[serde(skip_serializing_if = "is_default")]
-    pub room_admin: bool,
-    /// May publish tracks; absent = yes.
-    #[serde(skip_serializing_if = "is_default")]
-    pub can_publish: Option<bool>,
-    /// May subscribe to tracks; absent = yes.
-    #[serde(skip_serializing_if = "is_default")]
-    pub can_subscribe: Option<bool>,
-    /// May send data; absent = as `can_publish`.
-    #[serde(skip_serializing_if = "is_default")]
-    pub can_publish_data: Option<bool>,
-    /// When not empty, only these sources may be published (`camera`, `microphone`,
-    /// `screen_share`, `screen_share_audio`).
-    #[serde(skip_serializing_if = "is_default")]
-    pub can_publish_sources: Vec<String>,
-    /// May change its own name, metadata and attributes; absent = no.
-    #[serde(skip_serializing_if = "is_default")]
-    pub can_update_own_metadata: Option<bool>,
-    /// Others do not see it.
-    #[serde(skip_serializing_if = "is_default")]
-    pub hidden: bool,
-    /// It records the channel.
-    #[serde(skip_serializing_if = "is_default")]
-    pub recorder: bool,
-    /// It is a program that takes part by itself.
-    #[serde(skip_serializing_if = "is_default")]
-    pub agent: bool,
-}
-
-/// What a source of tracks is called in [`Grants::can_publish_sources`].
-pub const SOURCES: [&str; 4] = ["camera", "microphone", "screen_share", "screen_share_audio"];
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
-impl Grants {
-    /// The grants of an ordinary participant of `channel`: join, publish, subscribe, data, and
-    /// its own metadata.
-    pub fn participant(channel: &ChannelId) -> Self {
-        Self {
-            room_join: true,
-            room: channel.to_string(),
-            can_update_own_metadata: Some(true),
-            ..Self::default()
-        }
-    }
-
-    /// Whether tracks may be published.
-    pub fn may_publish(&self) -> bool {
-        self.can_publish.unwrap_or(true)
-    }
-
-    /// Whether tracks from a source (one of [`SOURCES`], or `unknown`) may be published. Those whom others do
-    /// not see publish nothing: nobody could tell whose it is.
-    pub fn may_publish_source(&self, source: &str) -> bool {
-        let sources = &self.can_publish_sources;
-        self.may_publish()
-            && !self.hidden
-            && (sources.is_empty() || sources.iter().any(|allowed| allowed.eq_ignore_ascii_case(source)))
-    }
-
-    /// Whether tracks may be subscribed to.
-    pub fn may_subscribe(&self) -> bool {
-        self.can_subscribe.unwrap_or(true)
-    }
-
-    /// Whether data may be sent.
-    pub fn may_publish_data(&self) -> bool {
-        self.can_publish_data.unwrap_or_else(|| self.may_publish())
-    }
-
-    /// Whether the participant may change its own name, metadata and attributes.
-    pub fn may_update_own_metadata(&self) -> bool {
-        self.can_update_own_metadata.unwrap_or(false)
-    }
-}
-
-/// The claims of a JWT, as they stand in it (LiveKit's names).
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Claims {
-    iss: String,
-    sub: String,
-    exp: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    nbf: Option<u64>,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    name: String,
-    #[serde(default)]
-    video: Grants,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    metadata: String,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    attributes: BTreeMap<String, String>,
 }
 
 /// A verified token: who may join what.
@@ -268,144 +164,6 @@ pub enum TokenError {
     Signing(String),
 }
 
-/// Makes a JWT. `now` is seconds since 1970.
-///
-/// # Errors
-/// [`TokenError::Signing`] when the claims cannot be encoded.
-pub fn mint_jwt(app: &AppId, key: &AppKey, request: &TokenRequest, now: u64) -> Result<String, TokenError> {
-    let mut grants = request.grants.clone();
-    grants.room_join = true;
-    grants.room = request.channel.to_string();
-    let mut attributes = request.attributes.clone();
-    if let Some(udid) = &request.udid {
-        attributes.insert(UDID_ATTRIBUTE.to_string(), udid.clone());
-    }
-    let claims = Claims {
-        iss: app.to_string(),
-        sub: request.user.to_string(),
-        exp: now.saturating_add(request.ttl.as_secs()),
-        nbf: Some(now),
-        name: request.name.as_ref().map(ToString::to_string).unwrap_or_default(),
-        video: grants,
-        metadata: request.metadata.clone(),
-        attributes,
-    };
-    sign(key, &claims)
-}
-
-/// Makes the token that a participant gets in a meeting so that it can come back later: the same
-/// rights as `identity`, valid for `ttl` from `now` (seconds since 1970).
-///
-/// # Errors
-/// [`TokenError::Signing`] when the claims cannot be encoded.
-pub fn refresh_jwt(key: &AppKey, identity: &Identity, now: u64, ttl: Duration) -> Result<String, TokenError> {
-    let request = TokenRequest {
-        channel: identity.channel.clone(),
-        user: identity.user.clone(),
-        name: identity.name.clone(),
-        udid: identity.udid.clone(),
-        grants: identity.grants.clone(),
-        metadata: identity.metadata.clone(),
-        attributes: identity.attributes.clone(),
-        ttl,
-    };
-    mint_jwt(&identity.app, key, &request, now)
-}
-
-/// Signs any claims with an AppKey (HS256); for tickets of the service itself, such as invites.
-///
-/// # Errors
-/// [`TokenError::Signing`] when the claims cannot be encoded.
-pub fn sign<C: Serialize>(key: &AppKey, claims: &C) -> Result<String, TokenError> {
-    jsonwebtoken::encode(
-        &Header::new(Algorithm::HS256),
-        claims,
-        &EncodingKey::from_secret(key.expose().as_bytes()),
-    )
-    .map_err(|error| TokenError::Signing(error.to_string()))
-}
-
-/// The claims of what [`sign`] made, with the signature checked and nothing else.
-///
-/// # Errors
-/// [`TokenError::Signature`] or [`TokenError::Malformed`].
-pub fn verify_signature<C: serde::de::DeserializeOwned + Clone>(
-    key: &AppKey,
-    token: &str,
-) -> Result<C, TokenError> {
-    // Times are checked by the callers, whose `now` is an argument.
-    let mut validation = Validation::new(Algorithm::HS256);
-    validation.required_spec_claims.clear();
-    validation.validate_exp = false;
-    validation.validate_nbf = false;
-    validation.validate_aud = false;
-    jsonwebtoken::decode::<C>(token, &DecodingKey::from_secret(key.expose().as_bytes()), &validation)
-        .map(|data| data.claims)
-        .map_err(|error| match error.kind() {
-            jsonwebtoken::errors::ErrorKind::InvalidSignature => TokenError::Signature,
-            _ => TokenError::Malformed,
-        })
-}
-
-/// The `iss` claim of a JWT that is not verified yet: whose key to verify it with.
-///
-/// # Errors
-/// [`TokenError::Malformed`] when it is not a JWT, [`TokenError::Name`] when the AppId is bad.
-pub fn unverified_issuer(token: &str) -> Result<AppId, TokenError> {
-    #[derive(Deserialize)]
-    struct Issuer {
-        iss: String,
-    }
-    if token.len() > MAX_TOKEN_LENGTH {
-        return Err(TokenError::Malformed);
-    }
-    let payload = token.split('.').nth(1).ok_or(TokenError::Malformed)?;
-    let bytes = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).map_err(|_| TokenError::Malformed)?;
-    let issuer: Issuer = serde_json::from_slice(&bytes).map_err(|_| TokenError::Malformed)?;
-    Ok(AppId::new(issuer.iss)?)
-}
-
-/// The hash of the hashed token, in hex: sha256(AppId + AppKey + ChannelId + UserId + Nonce +
-/// Timestamp), `expires_at` in seconds since 1970.
-pub fn hash(
-    app: &AppId,
-    key: &AppKey,
-    channel: &ChannelId,
-    user: &UserId,
-    nonce: &str,
-    expires_at: u64,
-) -> String {
-    let mut sha = Sha256::new();
-    for part in [app.as_str(), key.expose(), channel.as_str(), user.as_str(), nonce] {
-        sha.update(part.as_bytes());
-    }
-    sha.update(expires_at.to_string().as_bytes());
-    hex::encode(sha.finalize())
-}
-
-/// Makes a hashed token; `expires_at` in seconds since 1970, `nonce` may be empty.
-///
-/// # Errors
-/// [`TokenError::Nonce`] when the nonce is too long or has characters that a token cannot hold.
-pub fn mint_hashed(
-    app: &AppId,
-    key: &AppKey,
-    channel: &ChannelId,
-    user: &UserId,
-    nonce: &str,
-    expires_at: u64,
-) -> Result<String, TokenError> {
-    check_nonce(nonce)?;
-    let hash = hash(app, key, channel, user, nonce, expires_at);
-    Ok(format!("h1.{app}.{channel}.{user}.{nonce}.{expires_at}.{hash}"))
-}
-
-fn check_nonce(nonce: &str) -> Result<(), TokenError> {
-    let valid = nonce.len() <= MAX_NONCE_LENGTH
-        && nonce.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-    if valid { Ok(()) } else { Err(TokenError::Nonce) }
-}
-
 /// Verifies a token of either kind. `key_of` finds an application's key; `now` is seconds since 1970.
 ///
 /// # Errors
@@ -442,90 +200,20 @@ fn verify_at<'k>(
         return Err(TokenError::Malformed);
     }
     match token.strip_prefix("h1.") {
-        Some(rest) => verify_hashed(rest, now, key_of),
-        None => verify_jwt(token, now, key_of),
+        Some(rest) => hashed::verify_hashed(rest, now, key_of),
+        None => jwt::verify_jwt(token, now, key_of),
     }
-}
-
-fn verify_hashed<'k>(
-    rest: &str,
-    now: Option<u64>,
-    key_of: impl Fn(&AppId) -> Option<&'k AppKey>,
-) -> Result<Identity, TokenError> {
-    let parts: Vec<&str> = rest.split('.').collect();
-    let [app, channel, user, nonce, timestamp, given] = parts[..] else {
-        return Err(TokenError::Malformed);
-    };
-    let app = AppId::new(app)?;
-    let channel = ChannelId::new(channel)?;
-    let user = UserId::new(user)?;
-    check_nonce(nonce)?;
-    let expires_at: u64 = timestamp.parse().map_err(|_| TokenError::Malformed)?;
-    // A digit of the nonce must not become the first of the time: ten digits are enough until 2286.
-    if expires_at.to_string() != timestamp || timestamp.len() > 10 {
-        return Err(TokenError::Malformed);
-    }
-    let key = key_of(&app).ok_or(TokenError::UnknownApp)?;
-    let wanted = hash(&app, key, &channel, &user, nonce, expires_at);
-    if !bool::from(wanted.as_bytes().ct_eq(given.to_ascii_lowercase().as_bytes())) {
-        return Err(TokenError::Signature);
-    }
-    if now.is_some_and(|now| now > expires_at.saturating_add(CLOCK_LEEWAY.as_secs())) {
-        return Err(TokenError::Expired);
-    }
-    Ok(Identity {
-        app,
-        grants: Grants::participant(&channel),
-        channel,
-        user,
-        name: None,
-        udid: None,
-        metadata: String::new(),
-        attributes: BTreeMap::new(),
-        expires_at,
-    })
-}
-
-fn verify_jwt<'k>(
-    token: &str,
-    now: Option<u64>,
-    key_of: impl Fn(&AppId) -> Option<&'k AppKey>,
-) -> Result<Identity, TokenError> {
-    let app = unverified_issuer(token)?;
-    let key = key_of(&app).ok_or(TokenError::UnknownApp)?;
-    let claims: Claims = verify_signature(key, token)?;
-    if now.is_some_and(|now| now > claims.exp.saturating_add(CLOCK_LEEWAY.as_secs())) {
-        return Err(TokenError::Expired);
-    }
-    let early = |nbf| now.is_some_and(|now| nbf > now.saturating_add(CLOCK_LEEWAY.as_secs()));
-    if claims.nbf.is_some_and(early) {
-        return Err(TokenError::NotYetValid);
-    }
-    if !claims.video.room_join {
-        return Err(TokenError::NoJoin);
-    }
-    let channel = ChannelId::new(claims.video.room.clone())?;
-    let user = UserId::new(claims.sub)?;
-    let name = if claims.name.is_empty() { None } else { Some(DisplayName::new(claims.name)?) };
-    let udid = claims.attributes.get(UDID_ATTRIBUTE).filter(|udid| !udid.is_empty()).cloned();
-    Ok(Identity {
-        app,
-        channel,
-        user,
-        name,
-        udid,
-        grants: claims.video,
-        metadata: claims.metadata,
-        attributes: claims.attributes,
-        expires_at: claims.exp,
-    })
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use proptest::prelude::*;
+
+    use super::jwt::Claims;
+    use super::*;
 
     const NOW: u64 = 1_700_000_000;
 
