@@ -1,15 +1,16 @@
 //! The one task that decides: what happened goes into the room's state machine, and its commands go out.
 
+mod panel;
+
 use std::{sync::Arc, time::Duration};
 
-use rostrum_board::Section;
 use rostrum_hal::{
-    DeviceKind, FrameSize, Timestamp,
+    FrameSize, Timestamp,
     indicator::{IndicatorRole, Signal},
 };
 use rostrum_media::{Layer, PictureSettings};
-use rostrum_panel::{CommandError, CommandErrorKind, Device, PanelCommand, Preference, Settings, State};
-use rostrum_room::{Command, Event as RoomEvent, MuteReason, Note, Phase, Request, Room, Severity};
+use rostrum_panel::{Preference, Settings, State};
+use rostrum_room::{Command, Event as RoomEvent, Note, Request, Room, Severity};
 use rostrum_rtc::{
     AudioPlan, Event, LayerPlan, LeaveReason, NetworkOptions, TerminalOptions, TokenSource, TrackKind,
     VideoPlan,
@@ -298,92 +299,6 @@ impl Control {
         self.remember();
     }
 
-    fn panel(&mut self, command: PanelCommand) {
-        match command {
-            PanelCommand::Join { reply } => {
-                self.happened(RoomEvent::Request(Request::Join));
-                self.show();
-                let _ = reply.send(Ok(()));
-            }
-            PanelCommand::Leave { reply } => {
-                self.happened(RoomEvent::Request(Request::Leave));
-                self.show();
-                let _ = reply.send(Ok(()));
-            }
-            PanelCommand::SetMuted { muted, reply } => {
-                self.happened(RoomEvent::Request(Request::SetMuted(muted)));
-                self.show();
-                let status = self.room.status();
-                let _ = reply.send(if status.muted == muted {
-                    Ok(())
-                } else {
-                    Err(muted_because(status.mute_reason))
-                });
-            }
-            PanelCommand::SetVolume { volume, reply } => {
-                self.happened(RoomEvent::Request(Request::SetVolume(volume)));
-                self.show();
-                let _ = reply.send(Ok(()));
-            }
-            PanelCommand::ChangeSettings { patch, reply } => {
-                self.settings = patch.applied_to(self.settings);
-                self.happened(RoomEvent::Request(Request::SetJoinMuted(self.settings.join_muted)));
-                self.apply_settings();
-                self.show();
-                let _ = reply.send(Ok(self.settings));
-            }
-            PanelCommand::Snapshot { quality, reply } => self.screen.snapshot(quality, reply),
-            PanelCommand::ListDevices { reply } => {
-                let (exchange, chosen) = (self.exchange.clone(), self.chosen.clone());
-                tokio::task::spawn_blocking(move || reply.send(Ok(exchange.list(&chosen))));
-            }
-            PanelCommand::SwitchDevice { kind, id, reply } => {
-                let (exchange, chosen) = (self.exchange.clone(), self.chosen.clone());
-                tokio::spawn(async move { reply.send(exchange.switch(kind, id, &chosen).await) });
-            }
-            PanelCommand::StartSelftest { parts, person, reply } => {
-                let in_meeting = self.room.status().phase != Phase::Idle;
-                if !in_meeting {
-                    self.tests.start(parts, person);
-                    self.show();
-                }
-                let _ = reply.send(if in_meeting { Err(in_a_meeting()) } else { Ok(()) });
-            }
-            PanelCommand::AnswerSelftest { yes, reply } => {
-                let answered = self.tests.answer(yes);
-                self.show();
-                let _ = reply.send(answered);
-            }
-            PanelCommand::StopSelftest { reply } => {
-                self.tests.stop();
-                self.show();
-                let _ = reply.send(Ok(()));
-            }
-            _ => {}
-        }
-    }
-
-    fn exchanged(&mut self, kind: DeviceKind, name: String, section: Option<Section>) {
-        match section {
-            Some(section) => self.chosen.insert(kind, section),
-            None => self.chosen.remove(&kind),
-        };
-        self.state.send_modify(|state| {
-            let mut new = State::clone(state);
-            let device = match kind {
-                DeviceKind::Camera => &mut new.devices.camera,
-                DeviceKind::Microphones => &mut new.devices.microphones,
-                DeviceKind::Speaker => &mut new.devices.speaker,
-            };
-            if let (DeviceKind::Camera, Some(camera)) = (kind, &mut new.camera) {
-                camera.name.clone_from(&name);
-            }
-            *device = Some(Device { name, ok: true });
-            *state = Arc::new(new);
-        });
-        self.remember();
-    }
-
     fn picture_settings(&self) -> PictureSettings {
         let settings = &self.settings;
         PictureSettings {
@@ -494,32 +409,6 @@ impl Control {
             }
             changed
         });
-    }
-}
-
-fn in_a_meeting() -> CommandError {
-    CommandError {
-        kind: CommandErrorKind::Refused,
-        code: "in_meeting".into(),
-        message: "The room is in a meeting, which needs its devices.".into(),
-        hint: "Leave the meeting first.".into(),
-    }
-}
-
-/// Why the room stays muted.
-fn muted_because(reason: Option<MuteReason>) -> CommandError {
-    CommandError {
-        kind: CommandErrorKind::Refused,
-        code: "cannot_unmute".into(),
-        message: match reason {
-            Some(MuteReason::Switch) => "The switch on the device cuts the microphones.".into(),
-            Some(reason) => format!("The room stays muted ({reason:?})."),
-            None => "The room stays as it is.".into(),
-        },
-        hint: match reason {
-            Some(MuteReason::Switch) => "Move the switch on the device.".into(),
-            _ => "See what the panel says about the microphones.".into(),
-        },
     }
 }
 
