@@ -325,7 +325,7 @@ pub struct Devices {
 
 impl Default for Devices {
     fn default() -> Self {
-        Self { file: PathBuf::from("/var/lib/rostrum/devices.json"), token_minutes: 60 }
+        Self { file: PathBuf::from("/var/lib/channeld/devices.json"), token_minutes: 60 }
     }
 }
 

@@ -51,6 +51,7 @@ const TEST_PACKAGES: &[(&str, &str)] = &[
     ("coturn", "TURN server of tests"),
     ("openssl", "certificates of tests"),
     ("softhsm2", "a PKCS#11 token in software"),
+    ("systemd", "checks units, makes users"),
     ("weston", "a Wayland compositor"),
 ];
 
