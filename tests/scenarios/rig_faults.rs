@@ -225,4 +225,16 @@ fn a_terminal_starts_without_what_is_not_there_yet_and_takes_it_when_it_comes() 
     wait_for_fault(&room, "microphones_fault", false);
     wait_for_fault(&room, "speaker_fault", false);
     assert_eq!(room.panel.state().unwrap()["room"]["muted"], true);
+    // The bus answers; nobody presses a button to say so. With the switch, people may unmute.
+    let chip = "/sys/kernel/config/gpio-sim/late";
+    room.machine
+        .shell(&format!(
+            "/run/busybox mkdir -p {chip}/bank0; echo 16 > {chip}/bank0/num_lines; echo expander > {chip}/bank0/label; \
+             echo 1 > {chip}/live"
+        ))
+        .unwrap();
+    for code in ["buttons_fault", "mute_switch_fault"] {
+        wait_for_fault(&room, code, false);
+    }
+    room.panel.api("PUT", "/mute", Some(&json!({"muted": false}))).unwrap();
 }
