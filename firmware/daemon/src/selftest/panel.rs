@@ -1,6 +1,6 @@
 //! The self-test from the panel, with the devices that are in use: each is borrowed, and goes back.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use rostrum_fleet::selftest::{self, Check, Circumstances, Part, Parts, Person, Progress};
 use rostrum_hal::{encoder::VideoEncoderFactory, identity::Identity, scaler::VideoScalerFactory};
@@ -26,8 +26,13 @@ pub(crate) enum TestEvent {
     Please(String),
     Question(String, oneshot::Sender<bool>),
     Over(Check),
+    /// Nobody answered for long.
+    Abandoned,
     End,
 }
+
+/// A question that nobody answers for so long has nobody in front of it; the room gets its devices back.
+const ANSWERED: Duration = Duration::from_secs(120);
 
 /// What a test takes that is not borrowed.
 #[derive(Clone)]
@@ -73,7 +78,7 @@ impl Tests {
         let teller = Teller { run: self.run, inputs: self.surroundings.inputs.clone() };
         let (surroundings, wanted) = (self.surroundings.clone(), self.wanted.clone());
         self.task = Some(tokio::spawn(async move {
-            let answerer = person.then(|| teller.person());
+            let answerer = person.then(|| teller.person(ANSWERED));
             test(surroundings, wanted, answerer, &teller).await;
             teller.tell(TestEvent::End);
         }));
@@ -133,6 +138,10 @@ impl Tests {
                 shown.please = None;
                 shown.question = None;
             }
+            TestEvent::Abandoned => {
+                log::info!("nobody answered the self-test; it ended");
+                self.stop();
+            }
             TestEvent::End => self.end(),
         }
     }
@@ -151,14 +160,22 @@ impl Teller {
     }
 
     /// Whoever looks at the panel.
-    fn person(&self) -> Person {
+    fn person(&self, patience: Duration) -> Person {
         let (run, inputs) = (self.run, self.inputs.clone());
         Box::new(move |question| {
             let teller = Self { run, inputs: inputs.clone() };
             Box::pin(async move {
                 let (asker, answer) = oneshot::channel();
                 teller.tell(TestEvent::Question(question, asker));
-                answer.await.unwrap_or(false)
+                match tokio::time::timeout(patience, answer).await {
+                    Ok(Ok(yes)) => yes,
+                    Ok(Err(_)) => false,
+                    Err(_) => {
+                        // Neither yes nor no: the test ends here.
+                        teller.tell(TestEvent::Abandoned);
+                        std::future::pending().await
+                    }
+                }
             })
         })
     }
@@ -218,4 +235,33 @@ async fn lent<T>(is_wanted: bool, borrower: &Borrower<T>) -> Option<Loan<T>> {
 
 fn device<T>(loan: &mut Option<Loan<T>>) -> Option<&mut T> {
     loan.as_mut().and_then(|loan| loan.as_mut())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_question_is_answered_or_ends_the_test() {
+        let (inputs, mut happened) = mpsc::unbounded_channel();
+        let teller = Teller { run: 1, inputs };
+        let mut asks = teller.person(Duration::from_secs(60));
+        let answer = tokio::spawn(asks("Is it lit?".into()));
+        let Some(Input::Test { event: TestEvent::Question(_, asker), .. }) = happened.recv().await else {
+            panic!("no question");
+        };
+        assert_eq!(asker.send(true), Ok(()));
+        assert!(answer.await.is_ok_and(|yes| yes));
+
+        let mut asks = teller.person(Duration::from_millis(1));
+        let answer = tokio::spawn(asks("Is it lit?".into()));
+        // Kept, as by the deciding task that waits for somebody.
+        let Some(Input::Test { event: TestEvent::Question(_, _asker), .. }) = happened.recv().await else {
+            panic!("no question");
+        };
+        assert!(matches!(happened.recv().await, Some(Input::Test { event: TestEvent::Abandoned, run: 1 })));
+        assert!(!answer.is_finished(), "neither yes nor no");
+    }
 }
