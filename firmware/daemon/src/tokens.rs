@@ -112,6 +112,9 @@ fn refusal(status: u16, text: &str) -> String {
     let answer: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
     match (answer["error"].as_str(), answer["hint"].as_str()) {
         (Some(error), Some(hint)) => format!("{error}; {hint}"),
+        _ if status == 404 => {
+            "it gives no tokens for keys of terminals; name who does in service.token_service, or use token_file".into()
+        }
         _ => format!("status {status}"),
     }
 }
@@ -135,5 +138,6 @@ mod tests {
         let words = r#"{"error": "this service does not know the terminal", "hint": "register it"}"#;
         assert_eq!(refusal(401, words), "this service does not know the terminal; register it");
         assert_eq!(refusal(502, "<html>"), "status 502");
+        assert!(refusal(404, "404 page not found").contains("service.token_service"));
     }
 }
