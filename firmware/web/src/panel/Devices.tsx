@@ -23,6 +23,8 @@ export function Devices() {
   const [open, setOpen] = useState(false);
   const [choices, setChoices] = useState<DeviceChoices>();
   const [problem, setProblem] = useState<string>();
+  /** Which kind is being exchanged, as that takes a moment. */
+  const [exchanging, setExchanging] = useState<DeviceKind>();
   const look = useCallback(async () => {
     try {
       setChoices(await call<DeviceChoices>("GET", "devices"));
@@ -41,8 +43,10 @@ export function Devices() {
   const busy = state.room.phase !== "idle" || Boolean(state.selftest?.running);
   const test = (part: string) => act("POST", "selftest", { parts: [part], person: true });
   const choose = async (kind: DeviceKind, id: string) => {
+    setExchanging(kind);
     await act("PUT", `devices/${kind}`, { id });
     await look();
+    setExchanging(undefined);
   };
   return (
     <section className="card stack devices" data-testid="devices">
@@ -53,8 +57,9 @@ export function Devices() {
             <div className="device-row" key={kind} data-testid={`device-${kind}`} data-ok={devices[kind]!.ok}>
               <Icon name={icon} />
               <Chooser label={label} kind={kind} name={devices[kind]!.name} choices={choices?.[kind] ?? []}
-                choose={(id) => void choose(kind, id)} />
-              <Health ok={devices[kind]!.ok} />
+                busy={exchanging === kind} choose={(id) => void choose(kind, id)} />
+              {exchanging === kind ? <span className="spinner" role="status" aria-label="Changing the device" />
+                : <Health ok={devices[kind]!.ok} />}
               <TestButton label={label} testId={`test-${kind}`} disabled={busy} run={() => void test(part)} />
             </div>
           ))}
@@ -82,11 +87,12 @@ interface ChooserProps {
   kind: DeviceKind;
   name: string;
   choices: DeviceChoice[];
+  busy: boolean;
   choose: (id: string) => void;
 }
 
 /** The device in use, and what could be used in its place when there is anything. */
-function Chooser({ label, kind, name, choices, choose }: ChooserProps) {
+function Chooser({ label, kind, name, choices, busy, choose }: ChooserProps) {
   const chosen = choices.find((choice) => choice.chosen);
   if (choices.length < 2) {
     return <div className="grow"><strong>{label}</strong><span className="soft small hint cut">{name}</span></div>;
@@ -94,7 +100,7 @@ function Chooser({ label, kind, name, choices, choose }: ChooserProps) {
   return (
     <label className="field grow">
       <span>{label}</span>
-      <select className="input" data-testid={`choose-${kind}`} value={chosen?.id ?? ""}
+      <select className="input" data-testid={`choose-${kind}`} value={chosen?.id ?? ""} disabled={busy}
         onChange={(event) => choose(event.target.value)}>
         {!chosen && <option value="">{name}</option>}
         {choices.map((choice) => (
