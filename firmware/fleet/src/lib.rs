@@ -1,5 +1,7 @@
-//! What a terminal does for whoever looks after many of them: the self-test.
+//! What a terminal does for whoever looks after many of them: the self-test
+//! and updates.
 
 pub mod device_key;
 pub mod https;
 pub mod selftest;
+pub mod update;

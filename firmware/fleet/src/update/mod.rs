@@ -1,0 +1,7 @@
+//! Updates: from an offer to a version that runs and is good, or back to the one before.
+
+pub mod machine;
+pub mod offer;
+pub mod policy;
+pub mod record;
+pub mod status;
