@@ -52,6 +52,13 @@ pub enum Event {
     Offered(Offer),
     /// The server offers nothing.
     NothingOffered,
+    /// The server offers something that cannot be installed.
+    Unusable {
+        /// Its action.
+        action: String,
+        /// Why.
+        text: String,
+    },
     /// The server takes an action back.
     Withdrawn {
         /// Its id.
@@ -251,6 +258,13 @@ impl Machine {
             Event::Clock(local) => self.local = local,
             Event::Offered(offer) => self.offered(now, offer, commands),
             Event::NothingOffered => self.nothing_offered(commands),
+            Event::Unusable { action, text } => {
+                let ends = self.record.outcomes.iter().chain(&self.record.last);
+                if !ends.into_iter().any(|end| end.action.as_deref() == Some(&action)) {
+                    self.note(Some(action), None, End::Failure, text);
+                    self.keep(commands);
+                }
+            }
             Event::Withdrawn { action } => self.withdrawn(action, commands),
             Event::Confirmed { yes } => self.confirmed(yes, commands),
             Event::Fetching(percent) => {
