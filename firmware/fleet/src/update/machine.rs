@@ -10,7 +10,7 @@ mod tests;
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
-use rostrum_hal::Timestamp;
+use rostrum_hal::{Timestamp, selftest::Part};
 use semver::Version;
 
 use super::{
@@ -80,7 +80,7 @@ pub enum Event {
     /// RAUC is done.
     Installed(Result<(), Trouble>),
     /// The parts that failed a self-test before the restart.
-    Tested(BTreeSet<String>),
+    Tested(BTreeSet<Part>),
     /// Whether what runs is good; why not.
     Checked(Result<(), String>),
     /// The boot loader was told.
@@ -113,7 +113,7 @@ pub enum Command {
     /// Look whether what runs is good: its units, its storage, and, when `parts` is given, the self-test without those.
     Check {
         /// Parts that failed before; no self-test when `None`.
-        failing: Option<BTreeSet<String>>,
+        failing: Option<BTreeSet<Part>>,
     },
     /// Tell the boot loader that the slot that runs is good.
     MarkGood,
@@ -236,6 +236,11 @@ impl Machine {
     /// Whether what runs was found good, and nothing is in the way of `boot-complete.target`.
     pub fn is_good(&self) -> bool {
         self.is_good
+    }
+
+    /// No update is under way.
+    pub fn is_idle(&self) -> bool {
+        self.record.attempt.is_none()
     }
 
     /// Takes what happened and says what is to be done.
@@ -726,7 +731,7 @@ impl Machine {
         }
     }
 
-    fn check(&mut self, failing: Option<BTreeSet<String>>, commands: &mut Commands) {
+    fn check(&mut self, failing: Option<BTreeSet<Part>>, commands: &mut Commands) {
         self.doing = Doing::Checking;
         commands.push(Command::Check { failing });
     }

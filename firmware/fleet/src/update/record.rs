@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rostrum_hal::selftest::Part;
 use serde::{Deserialize, Serialize};
 
 use super::offer::Offer;
@@ -64,7 +65,7 @@ pub enum Stage {
         /// The boot in which it was installed.
         boot_id: String,
         /// Parts that failed the self-test before it, and so prove nothing after it.
-        failing: BTreeSet<String>,
+        failing: BTreeSet<Part>,
         /// The restart was asked for.
         restarting: bool,
     },
@@ -75,7 +76,7 @@ pub enum Stage {
         /// The boot in which it is tried.
         boot_id: String,
         /// Parts that failed before.
-        failing: BTreeSet<String>,
+        failing: BTreeSet<Part>,
         /// Boots in which it was tried.
         boots: u32,
         /// Why it did not pass the last time.
