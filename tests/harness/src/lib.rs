@@ -11,6 +11,7 @@ pub mod python;
 pub mod rig;
 pub mod signalling;
 pub mod sound;
+pub mod updates;
 pub mod wait;
 
 pub use browser::Browser;

@@ -189,6 +189,13 @@ impl Running {
         }
     }
 
+    /// Ends it at once, as a power cut does.
+    pub fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// Asks it to end, and makes it end when it does not within 5 s.
     pub fn stop(&mut self) {
         if self.ended().is_none() && self.signal("TERM").is_ok() && self.wait(Duration::from_secs(5)).is_err()

@@ -17,10 +17,12 @@ use crate::{
 };
 
 /// What cargo builds as the programs that are installed.
-pub(crate) const OUR_PROGRAMS: &[&str] = &["-p", "rostrum-channel", "-p", "rostrumd", "--bins"];
+pub(crate) const OUR_PROGRAMS: &[&str] =
+    &["-p", "rostrum-channel", "-p", "rostrumd", "-p", "rostrum-fleet", "--bins"];
 /// The same programs for tests. Cargo chooses the features of what they share by the packages that it is told of, and by
 /// whether a test is among what it builds: with those of the crates' own tests nothing is compiled a second time.
-const TESTED_PROGRAMS: &[&str] = &["--bin", "rostrumd", "--bin", "channeld", "--test", ONE_TEST];
+const TESTED_PROGRAMS: &[&str] =
+    &["--bin", "rostrumd", "--bin", "channeld", "--bin", "rostrum-updater", "--test", ONE_TEST];
 /// The packages that all builds for tests tell cargo of.
 pub(crate) const TESTED: &[&str] = &["--workspace", "--exclude", "rostrum-tests"];
 /// A test's name, for builds of programs: it is small.
@@ -370,5 +372,5 @@ pub fn build(profile: &str) -> anyhow::Result<()> {
     } else {
         command.args(TESTED).args(TESTED_PROGRAMS);
     }
-    run("cargo: building channeld and rostrumd (the first time takes minutes)", &mut command)
+    run("cargo: building our programs (the first time takes minutes)", &mut command)
 }

@@ -176,7 +176,8 @@ mod tests {
         // All else in it is the default, but for what only an installation knows.
         let windows = example.install.windows.clone();
         assert_eq!(windows.len(), 1);
-        let mut defaults = Config { server: Some(server), time_zone: example.time_zone.clone(), ..Config::default() };
+        let mut defaults =
+            Config { server: Some(server), time_zone: example.time_zone.clone(), ..Config::default() };
         defaults.install.windows = windows;
         assert_eq!(example, defaults);
     }

@@ -30,7 +30,7 @@ pub struct Wanted {
 }
 
 /// Bytes that stay free for what else the terminal writes.
-const SPARE: u64 = 16 << 20;
+const SPARE: u64 = 4 << 20;
 /// Connections that bring nothing before it is given up; one that brings something is not counted.
 const FRUITLESS: u32 = 3;
 /// Time between two of them.
@@ -88,7 +88,8 @@ impl Folder {
             self.clear();
             fs::write(self.name(), &name)?;
         }
-        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(self.part())?;
+        let file =
+            OpenOptions::new().create(true).truncate(false).read(true).write(true).open(self.part())?;
         let mut length = file.metadata()?.len();
         if wanted.size.is_some_and(|size| length > size) {
             file.set_len(0)?;
@@ -228,7 +229,9 @@ fn check(wanted: &Wanted, file: &mut File, length: u64) -> Result<(), Trouble> {
     let Some(expected) = &wanted.sha256 else { return Ok(()) };
     let found = hash(file).map_err(|error| local(&error))?;
     if found != *expected {
-        return Err(Trouble::passing("the bundle is not the one that the server speaks of (SHA-256 differs)"));
+        return Err(Trouble::passing(
+            "the bundle is not the one that the server speaks of (SHA-256 differs)",
+        ));
     }
     Ok(())
 }

@@ -98,7 +98,9 @@ impl Gate {
         for (unit, state) in self.units.iter().zip(states) {
             match state {
                 Ok(state) if state.is_active => {}
-                Ok(state) => return Err(format!("{unit} is not up ({}); see journalctl -u {unit}", state.state)),
+                Ok(state) => {
+                    return Err(format!("{unit} is not up ({}); see journalctl -u {unit}", state.state));
+                }
                 Err(error) => return Err(format!("systemd does not say how {unit} does: {error}")),
             }
         }
@@ -111,8 +113,7 @@ impl Gate {
     /// Which cannot be written.
     pub fn storage_can_be_written(&self) -> Result<(), String> {
         self.folders.iter().try_for_each(|folder| {
-            write_and_read(folder)
-                .map_err(|error| format!("{} cannot be written: {error}", folder.display()))
+            write_and_read(folder).map_err(|error| format!("{} cannot be written: {error}", folder.display()))
         })
     }
 
@@ -149,7 +150,11 @@ fn write_and_read(folder: &Path) -> std::io::Result<()> {
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(b"written")?;
     file.as_file().sync_all()?;
-    if fs::read(file.path())? == b"written" { Ok(()) } else { Err(std::io::Error::other("it reads otherwise")) }
+    if fs::read(file.path())? == b"written" {
+        Ok(())
+    } else {
+        Err(std::io::Error::other("it reads otherwise"))
+    }
 }
 
 #[cfg(test)]

@@ -55,7 +55,9 @@ pub enum HttpError {
         what: &'static str,
     },
     /// A certificate without its key, or a key without its certificate; or two tokens.
-    #[error("server.credentials takes certificate and key together, and one of target_token_file and gateway_token_file")]
+    #[error(
+        "server.credentials takes certificate and key together, and one of target_token_file and gateway_token_file"
+    )]
     Incomplete,
     /// The server cannot be reached, or the connection broke.
     #[error("{address}: {text}")]
@@ -124,7 +126,8 @@ impl Http {
             .tls_built_in_root_certs(false);
         match &credentials.authorities {
             Some(file) => {
-                let malformed = || HttpError::Malformed { file: file.clone(), what: "list of PEM certificates" };
+                let malformed =
+                    || HttpError::Malformed { file: file.clone(), what: "list of PEM certificates" };
                 let roots = Certificate::from_pem_bundle(&read(file)?).map_err(|_| malformed())?;
                 if roots.is_empty() {
                     return Err(malformed());
@@ -159,10 +162,9 @@ impl Http {
             (None, None) => None,
             _ => return Err(HttpError::Incomplete),
         };
-        let client = builder.build().map_err(|error| HttpError::Connection {
-            address: server.to_string(),
-            text: chain(&error),
-        })?;
+        let client = builder
+            .build()
+            .map_err(|error| HttpError::Connection { address: server.to_string(), text: chain(&error) })?;
         Ok(Self { client, server: server.clone(), authorization })
     }
 
@@ -247,7 +249,8 @@ async fn body(url: &Url, mut response: Response) -> Result<Vec<u8>, HttpError> {
 }
 
 fn token(file: &Path, kind: &str) -> Result<HeaderValue, HttpError> {
-    let malformed = || HttpError::Malformed { file: file.into(), what: "file with a token in its first line" };
+    let malformed =
+        || HttpError::Malformed { file: file.into(), what: "file with a token in its first line" };
     let text = String::from_utf8(read(file)?).map_err(|_| malformed())?;
     let token = text.lines().next().map(str::trim).filter(|token| !token.is_empty()).ok_or_else(malformed)?;
     let mut value = HeaderValue::from_str(&format!("{kind} {token}")).map_err(|_| malformed())?;

@@ -4,20 +4,22 @@
 //! their order. [`Command::Keep`] comes before every step that could be the last; when the record cannot be kept, the
 //! commands behind it must not be done, and [`Event::NotKept`] is to be told.
 
+mod offers;
 mod recover;
+mod show;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use rostrum_hal::{Timestamp, selftest::Part};
-use semver::Version;
 
 use super::{
-    offer::{Bundle, BundleInfo, Offer, Source, Trouble},
+    offer::{Bundle, BundleInfo, Offer, Trouble},
     policy::{LocalTime, Policy, RoomState, Wait},
     record::{Attempt, End, Outcome, Record, Rejected, Stage},
-    status::{Phase, Status},
+    status::Status,
 };
 
 /// What RAUC, the boot loader and the kernel say after a start.
@@ -97,7 +99,7 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Write the record and sync it.
-    Keep(Record),
+    Keep(Box<Record>),
     /// Fetch a bundle.
     Fetch(Offer),
     /// Pause or resume what is fetched or installed.
@@ -183,6 +185,8 @@ pub struct Machine {
     fetched: Option<PathBuf>,
     inspected: Option<BundleInfo>,
     not_before: Option<Timestamp>,
+    /// When what runs is looked at again; it does not keep a version from coming that may be better.
+    check_after: Option<Timestamp>,
     /// What runs was marked good in this boot.
     is_good: bool,
     waits: Option<Wait>,
@@ -221,6 +225,7 @@ impl Machine {
             fetched: None,
             inspected: None,
             not_before: None,
+            check_after: None,
             is_good: false,
             waits: None,
             told: None,
@@ -341,157 +346,6 @@ impl Machine {
         }
     }
 
-    fn offered(&mut self, now: Timestamp, offer: Offer, commands: &mut Commands) {
-        if let Some(attempt) = &mut self.record.attempt {
-            if attempt.offer.source != offer.source {
-                // The others' wait until this one ended; a person's come first, and the server offers its own again.
-                if attempt.stage != Stage::Accepted || offer.source != Source::Panel {
-                    return;
-                }
-                self.stop(commands);
-                self.record.attempt = None;
-            } else if attempt.stage == Stage::Accepted {
-                // Its windows open and close, and its addresses change.
-                let is_other = attempt.offer.bundle != offer.bundle && attempt.offer.version != offer.version;
-                attempt.offer = offer;
-                if is_other {
-                    attempt.version = None;
-                    self.stop(commands);
-                }
-                return;
-            } else {
-                return;
-            }
-        }
-        let declined = offer.asks && offer.source.action() == self.record.declined.as_deref();
-        if self.boot.is_none() || declined || self.is_done(&offer) {
-            return;
-        }
-        if let Some(text) = self.refusal(&offer, offer.version.as_deref()) {
-            self.begin(offer);
-            self.end(End::Failure, text, commands);
-            return;
-        }
-        self.not_before = None;
-        self.since = now;
-        self.begin(offer);
-        self.keep(commands);
-    }
-
-    /// Whether its end was reached already, and only the source does not know it yet.
-    fn is_done(&self, offer: &Offer) -> bool {
-        let same = |outcome: &Outcome| match offer.source.action() {
-            Some(action) => outcome.action.as_deref() == Some(action),
-            // A stick stays where it is.
-            None => {
-                offer.source == Source::Stick
-                    && outcome.action.is_none()
-                    && outcome.version.is_some()
-                    && outcome.version == offer.version
-            }
-        };
-        self.record.outcomes.iter().chain(&self.record.last).any(same)
-    }
-
-    /// Why a version is not tried here.
-    fn refusal(&self, offer: &Offer, version: Option<&str>) -> Option<String> {
-        let rejected = self.record.rejected.iter().find(|rejected| Some(rejected.version.as_str()) == version)?;
-        let insists = offer.source == Source::Panel;
-        (!insists).then(|| format!("version {} failed here before: {}", rejected.version, rejected.reason))
-    }
-
-    fn begin(&mut self, offer: Offer) {
-        self.inspected = None;
-        self.fetched = None;
-        self.told = None;
-        self.record.attempt =
-            Some(Attempt { offer, version: None, confirmed: false, tries: 0, stage: Stage::Accepted });
-    }
-
-    fn nothing_offered(&mut self, commands: &mut Commands) {
-        let is_servers = self.record.attempt.as_ref().is_some_and(|attempt| {
-            attempt.stage == Stage::Accepted && attempt.offer.source.action().is_some()
-        });
-        if is_servers {
-            self.stop(commands);
-            self.record.attempt = None;
-            self.keep(commands);
-        }
-    }
-
-    fn withdrawn(&mut self, action: String, commands: &mut Commands) {
-        let attempt = self.record.attempt.as_ref();
-        let Some(attempt) = attempt.filter(|attempt| attempt.offer.source.action() == Some(&action)) else {
-            // Nothing of it is here, so it is cancelled.
-            let known = self.record.outcomes.iter().any(|outcome| outcome.action.as_deref() == Some(&action));
-            if !known {
-                let text = "nothing was installed".to_owned();
-                self.note(Some(action), None, End::Cancelled, text);
-                self.keep(commands);
-            }
-            return;
-        };
-        match (&attempt.stage, self.doing) {
-            (Stage::Accepted, _) => {
-                self.stop(commands);
-                self.end(End::Cancelled, "cancelled before it was installed".into(), commands);
-            }
-            (Stage::Installed { restarting: false, .. }, Doing::Nothing) => {
-                self.doing = Doing::Staying;
-                commands.push(Command::Stay);
-            }
-            // The server asks again.
-            (Stage::Installed { restarting: false, .. }, _) => {}
-            _ => self.tell(News::TooLate, commands),
-        }
-    }
-
-    fn confirmed(&mut self, yes: bool, commands: &mut Commands) {
-        let Some(attempt) = self.record.attempt.as_mut().filter(|attempt| attempt.stage == Stage::Accepted) else {
-            return;
-        };
-        if yes {
-            attempt.confirmed = true;
-            self.keep(commands);
-            return;
-        }
-        let (asks, action) = (attempt.offer.asks, attempt.offer.source.action().map(str::to_owned));
-        self.stop(commands);
-        if asks {
-            // The server keeps it waiting, and goes on offering it.
-            self.tell(News::Answer { yes: false }, commands);
-            self.record.declined = action;
-            self.record.attempt = None;
-            self.keep(commands);
-        } else {
-            self.end(End::Failure, "a person at the panel said no".into(), commands);
-        }
-    }
-
-    fn inspected(&mut self, info: BundleInfo, commands: &mut Commands) {
-        let (Some(boot), Some(attempt)) = (&self.boot, &mut self.record.attempt) else { return };
-        attempt.version = Some(info.version.clone());
-        let offer = attempt.offer.clone();
-        if info.compatible != boot.compatible {
-            let text = format!("the bundle is for {}, and this is {}", info.compatible, boot.compatible);
-            return self.end(End::Failure, text, commands);
-        }
-        if info.version == boot.version {
-            let text = format!("version {} runs already", boot.version);
-            return self.end(End::Success, text, commands);
-        }
-        if is_older(&info.version, &boot.version) {
-            let text =
-                format!("version {} is older than {}, which runs; it is not installed", info.version, boot.version);
-            return self.end(End::Failure, text, commands);
-        }
-        if let Some(text) = self.refusal(&offer, Some(&info.version)) {
-            return self.end(End::Failure, text, commands);
-        }
-        self.inspected = Some(info);
-        self.keep(commands);
-    }
-
     fn installed(&mut self, commands: &mut Commands) {
         let Some(boot) = &self.boot else { return };
         let stage = Stage::Installed {
@@ -519,71 +373,6 @@ impl Machine {
             return;
         }
         self.end(End::Failure, trouble.text.clone(), commands);
-    }
-
-    fn checked(&mut self, now: Timestamp, result: Result<(), String>, commands: &mut Commands) {
-        let trying = match self.stage() {
-            Some(Stage::Trying { target, boots, .. }) => Some((target.clone(), *boots)),
-            _ => None,
-        };
-        match (result, trying) {
-            (Ok(()), Some((target, _))) => {
-                self.set_stage(Stage::Committing { target });
-                self.keep(commands);
-                self.mark_good(commands);
-            }
-            (Ok(()), None) => self.mark_good(commands),
-            (Err(why), Some((_, boots))) => {
-                log::error!(reason = why.as_str(), boots; "the new version is not good");
-                if let Some(Stage::Trying { reason, .. }) = self.stage_mut() {
-                    *reason = Some(why);
-                }
-                self.keep(commands);
-                if boots >= BOOTS {
-                    self.doing = Doing::GoingBack;
-                    commands.push(Command::GoBack);
-                } else {
-                    self.restart(now, commands);
-                }
-            }
-            (Err(why), None) => {
-                log::error!(reason = why.as_str(); "this version is not well; looking again");
-                self.not_before = Some(now + CHECK_AGAIN);
-            }
-        }
-    }
-
-    fn mark_good(&mut self, commands: &mut Commands) {
-        self.doing = Doing::Marking;
-        commands.push(Command::MarkGood);
-    }
-
-    fn marked(&mut self, now: Timestamp, result: Result<(), String>, commands: &mut Commands) {
-        let was = std::mem::replace(&mut self.doing, Doing::Nothing);
-        if let Err(why) = result {
-            log::error!(reason = why.as_str(); "the boot loader cannot be told; trying again");
-            self.not_before = Some(now + CHECK_AGAIN);
-            if was == Doing::GoingBack {
-                // It counts by itself.
-                self.restart(now, commands);
-            }
-            return;
-        }
-        match was {
-            Doing::Marking => {
-                self.is_good = true;
-                if let Some(Stage::Committing { .. }) = self.stage() {
-                    let version = self.version_of_attempt();
-                    self.record.rejected.retain(|rejected| Some(&rejected.version) != version.as_ref());
-                    let text = format!("version {} runs and is good", version.unwrap_or_default());
-                    self.end(End::Success, text, commands);
-                }
-            }
-            Doing::GoingBack => self.restart(now, commands),
-            Doing::Settling => {}
-            Doing::Staying => self.end(End::Cancelled, "cancelled before the restart".into(), commands),
-            other => self.doing = other,
-        }
     }
 
     /// Without a record on the disk nothing goes on; what runs is left as it is.
@@ -638,7 +427,9 @@ impl Machine {
                 self.check(Some(failing), commands);
             }
             Some(Stage::Committing { .. }) => self.mark_good(commands),
-            _ if !self.is_good => self.check(None, commands),
+            _ if !self.is_good && self.check_after.is_none_or(|after| now >= after) => {
+                self.check(None, commands)
+            }
             Some(Stage::Accepted) => self.go_on(now, other, commands),
             Some(Stage::Installed { restarting, .. }) => {
                 let restarting = *restarting;
@@ -795,11 +586,12 @@ impl Machine {
     }
 
     fn keep(&self, commands: &mut Commands) {
-        commands.push(Command::Keep(self.record.clone()));
+        commands.push(Command::Keep(Box::new(self.record.clone())));
     }
 
     fn tell(&mut self, news: News, commands: &mut Commands) {
-        let Some(action) = self.record.attempt.as_ref().and_then(|attempt| attempt.offer.source.action()) else {
+        let Some(action) = self.record.attempt.as_ref().and_then(|attempt| attempt.offer.source.action())
+        else {
             return;
         };
         let text = format!("{news:?}");
@@ -827,37 +619,5 @@ impl Machine {
     fn version_of_attempt(&self) -> Option<String> {
         let attempt = self.record.attempt.as_ref()?;
         attempt.version.clone().or_else(|| attempt.offer.version.clone())
-    }
-
-    fn status(&self) -> Status {
-        let stage = self.stage();
-        let (phase, percent) = match (self.doing, stage) {
-            (Doing::Fetching(percent), _) => (Phase::Fetching, Some(percent)),
-            (Doing::Installing(percent), _) => (Phase::Installing, Some(percent)),
-            (Doing::Restarting, _) => (Phase::Restarting, None),
-            (_, Some(Stage::Trying { .. } | Stage::Committing { .. })) => (Phase::Checking, None),
-            (_, Some(_)) => (Phase::Waiting, None),
-            (_, None) => (Phase::Idle, None),
-        };
-        let asks = self.record.attempt.as_ref().is_some_and(|attempt| {
-            attempt.stage == Stage::Accepted && !self.agreed(attempt)
-        });
-        Status {
-            phase,
-            running: self.boot.as_ref().map(|boot| boot.version.clone()).unwrap_or_default(),
-            version: self.version_of_attempt(),
-            percent,
-            asks,
-            reason: if asks { None } else { self.waits.map(|wait| wait.to_string()) },
-            last: self.record.last.clone(),
-        }
-    }
-}
-
-/// By semantic versioning; what is no such version is never older.
-fn is_older(version: &str, than: &str) -> bool {
-    match (Version::parse(version), Version::parse(than)) {
-        (Ok(version), Ok(than)) => version < than,
-        _ => false,
     }
 }

@@ -42,7 +42,9 @@ impl TryFrom<String> for TimeOfDay {
     type Error = String;
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let parts = text.split_once(':').filter(|(hours, minutes)| {
-            [hours, minutes].iter().all(|part| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit()))
+            [hours, minutes]
+                .iter()
+                .all(|part| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit()))
         });
         let number = |part: &str| part.parse::<u16>().ok();
         match parts.and_then(|(hours, minutes)| number(hours).zip(number(minutes))) {

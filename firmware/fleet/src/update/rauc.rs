@@ -258,7 +258,10 @@ fn text(of: &HashMap<String, OwnedValue>, key: &str) -> Option<String> {
     of.get(key).and_then(|value| <&str>::try_from(value).ok()).map(str::to_owned)
 }
 
-fn slots(status: &[(String, HashMap<String, OwnedValue>)], primary: Option<&str>) -> Result<Slots, RaucError> {
+fn slots(
+    status: &[(String, HashMap<String, OwnedValue>)],
+    primary: Option<&str>,
+) -> Result<Slots, RaucError> {
     const WHAT: &str = "list of slots";
     let lacks = |key| RaucError::Lacks { what: WHAT, key };
     let bootable = || {
@@ -270,17 +273,27 @@ fn slots(status: &[(String, HashMap<String, OwnedValue>)], primary: Option<&str>
     };
     let booted = bootable().find(|(_, _, state, _)| state == "booted").ok_or(lacks("a slot that runs"))?;
     let other = bootable().find(|(_, _, state, _)| state != "booted").ok_or(lacks("another slot"))?;
-    let next = bootable().find(|(name, ..)| Some(name.as_str()) == primary).map(|(_, boot_name, ..)| boot_name);
+    let next =
+        bootable().find(|(name, ..)| Some(name.as_str()) == primary).map(|(_, boot_name, ..)| boot_name);
     // RAUC forgets it while it writes, and notes it at the end.
     let is_whole = text(other.3, "status").is_some_and(|status| status == "ok");
     let other_version = text(other.3, "bundle.version").filter(|_| is_whole);
     Ok(Slots { booted: booted.1, other: other.1, other_version, next })
 }
 
+/// A dictionary in a value, or in a value in it, as RAUC gives it.
+fn dictionary(value: &OwnedValue) -> Option<HashMap<String, OwnedValue>> {
+    let mut value: &Value<'_> = value;
+    while let Value::Value(inner) = value {
+        value = inner;
+    }
+    HashMap::try_from(value.try_to_owned().ok()?).ok()
+}
+
 fn bundle_info(info: &HashMap<String, OwnedValue>) -> Result<BundleInfo, RaucError> {
     const WHAT: &str = "account of the bundle";
-    let update = info.get("update").and_then(|value| HashMap::<String, OwnedValue>::try_from(value.clone()).ok());
-    let update = update.ok_or(RaucError::Lacks { what: WHAT, key: "update" })?;
+    let update =
+        info.get("update").and_then(dictionary).ok_or(RaucError::Lacks { what: WHAT, key: "update" })?;
     let get = |key| text(&update, key).ok_or(RaucError::Lacks { what: WHAT, key });
     Ok(BundleInfo { compatible: get("compatible")?, version: get("version")? })
 }
@@ -302,7 +315,12 @@ mod tests {
             ("rootfs.0".into(), values(&[("bootname", "A"), ("state", "booted")])),
             (
                 "rootfs.1".into(),
-                values(&[("bootname", "B"), ("state", "inactive"), ("bundle.version", "1.1.0"), ("status", "ok")]),
+                values(&[
+                    ("bootname", "B"),
+                    ("state", "inactive"),
+                    ("bundle.version", "1.1.0"),
+                    ("status", "ok"),
+                ]),
             ),
         ];
         let slots = super::slots(&status, Some("rootfs.1")).unwrap();
@@ -328,11 +346,18 @@ mod tests {
             "[a-z0-9.]{0,6}".prop_map(|value| OwnedValue::try_from(Value::from(value)).unwrap()),
             0..4,
         );
-        prop_oneof![leaf, dictionary.prop_map(OwnedValue::from)]
+        let nested = dictionary
+            .clone()
+            .prop_map(|inner| OwnedValue::try_from(Value::Value(Box::new(Value::from(inner)))).unwrap());
+        prop_oneof![leaf, dictionary.prop_map(OwnedValue::from), nested]
     }
 
     fn any_dictionary() -> impl Strategy<Value = HashMap<String, OwnedValue>> {
-        prop::collection::hash_map("bootname|state|status|bundle.version|update|[a-z]{1,4}", any_value(), 0..6)
+        prop::collection::hash_map(
+            "bootname|state|status|bundle.version|update|[a-z]{1,4}",
+            any_value(),
+            0..6,
+        )
     }
 
     proptest! {

@@ -175,7 +175,30 @@ impl RecordFile {
         file.write_all(&serde_json::to_vec_pretty(record)?)?;
         file.as_file().sync_all()?;
         file.persist(&self.path)?;
+        mark(&dir.join(ON_TRIAL), record.is_on_trial())?;
         fs::File::open(dir)?.sync_all()
+    }
+}
+
+impl Record {
+    /// A version is next, or runs, that was not found good yet.
+    fn is_on_trial(&self) -> bool {
+        let stage = self.attempt.as_ref().map(|attempt| &attempt.stage);
+        matches!(stage, Some(Stage::Installed { .. } | Stage::Trying { .. } | Stage::Committing { .. }))
+    }
+}
+
+/// There while a version is on trial, for units of a version in which this program may not come up
+/// (`rostrum-trial.service`).
+const ON_TRIAL: &str = "on-trial";
+
+fn mark(file: &Path, there: bool) -> io::Result<()> {
+    if there {
+        return fs::File::create(file).map(drop);
+    }
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -209,6 +232,25 @@ mod tests {
         file.write(&record()).unwrap();
         assert_eq!(file.read(), record());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_version_on_trial_is_marked_for_whoever_else_looks_after_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RecordFile::in_dir(dir.path()).unwrap();
+        let offer = crate::update::stick::offer("/x".into(), crate::update::offer::Source::Stick);
+        let stage = Stage::Trying {
+            target: "B".into(),
+            boot_id: "1".into(),
+            failing: BTreeSet::new(),
+            boots: 1,
+            reason: None,
+        };
+        let attempt = Attempt { offer, version: None, confirmed: false, tries: 0, stage };
+        file.write(&Record { attempt: Some(attempt), ..Record::default() }).unwrap();
+        assert!(dir.path().join(ON_TRIAL).exists());
+        file.write(&Record::default()).unwrap();
+        assert!(!dir.path().join(ON_TRIAL).exists());
     }
 
     #[test]

@@ -87,7 +87,7 @@ pub enum RunError {
 /// Time between two looks at the clock, the sticks and what is due.
 const TICK: Duration = Duration::from_secs(1);
 /// Time between two tries to reach RAUC.
-const RAUC_AGAIN: Duration = Duration::from_secs(5);
+const RAUC_AGAIN: Duration = Duration::from_secs(1);
 /// Time for a self-test without a person.
 const TEST: Duration = Duration::from_secs(90);
 
@@ -103,9 +103,9 @@ pub async fn run(
     let zone = zone(config.time_zone.as_deref())?;
     let folder = |dir: &Path| {
         let failed = |source| RunError::Folder { dir: dir.into(), source };
-        RecordFile::in_dir(dir).map_err(failed).and_then(|file| {
-            Folder::new(dir.join("bundle")).map(|folder| (file, folder)).map_err(failed)
-        })
+        RecordFile::in_dir(dir)
+            .map_err(failed)
+            .and_then(|file| Folder::new(dir.join("bundle")).map(|folder| (file, folder)).map_err(failed))
     };
     let (file, folder) = folder(&config.state_dir)?;
     let bus = match &config.bus {
@@ -119,7 +119,8 @@ pub async fn run(
         log::error!(error:%; "the version that runs is not known");
         "0.0.0".into()
     });
-    let http = config.server.as_ref().map(|server| Http::new(&server.url, &server.credentials)).transpose()?;
+    let http =
+        config.server.as_ref().map(|server| Http::new(&server.url, &server.credentials)).transpose()?;
     let agent = match config.server.as_ref().zip(http.clone()) {
         Some((server, http)) => Some(agent(server, http, &udid, &version, events.clone())?),
         None => None,
@@ -168,7 +169,7 @@ pub async fn run(
             _ = tick.tick() => {
                 alive();
                 shell.happen(Event::Clock(config.places.local_time(&zone))).await;
-                if facts.is_none() && shell.machine.is_idle() && let Some(offer) = sticks.next() {
+                if facts.is_none() && shell.machine.is_idle() && let Some(offer) = sticks.next_offer() {
                     shell.happen(Event::Offered(offer)).await;
                 }
                 shell.happen(Event::Tick).await;
@@ -184,9 +185,7 @@ pub async fn run(
 
 fn zone(name: Option<&str>) -> Result<jiff::tz::TimeZone, RunError> {
     match name {
-        Some(name) => {
-            jiff::tz::TimeZone::get(name).map_err(|_| RunError::TimeZone { name: name.to_owned() })
-        }
+        Some(name) => jiff::tz::TimeZone::get(name).map_err(|_| RunError::TimeZone { name: name.to_owned() }),
         None => Ok(jiff::tz::TimeZone::system()),
     }
 }
@@ -205,10 +204,12 @@ fn agent(
     events: mpsc::UnboundedSender<Event>,
 ) -> Result<mpsc::UnboundedSender<ddi::Request>, RunError> {
     let mut base = server.url.clone();
-    base.path_segments_mut()
-        .map_err(|()| RunError::Address(server.url.clone()))?
-        .pop_if_empty()
-        .extend([server.tenant.as_str(), "controller", "v1", udid.as_str()]);
+    base.path_segments_mut().map_err(|()| RunError::Address(server.url.clone()))?.pop_if_empty().extend([
+        server.tenant.as_str(),
+        "controller",
+        "v1",
+        udid.as_str(),
+    ]);
     let attributes = vec![
         ("udid", udid.to_string()),
         ("version", version.to_owned()),
@@ -290,7 +291,8 @@ impl Shell {
                 && let Err(error) = self.file.write(record)
             {
                 // What was to come behind it must not be done.
-                commands = self.machine.handle(Timestamp::now(), Event::NotKept(error.to_string())).into_iter();
+                commands =
+                    self.machine.handle(Timestamp::now(), Event::NotKept(error.to_string())).into_iter();
                 continue;
             }
             self.obey(command).await;

@@ -35,7 +35,7 @@ impl Sticks {
     }
 
     /// A bundle that was not offered since its stick was plugged in.
-    pub fn next(&mut self) -> Option<Offer> {
+    pub fn next_offer(&mut self) -> Option<Offer> {
         let here = bundles(&self.dir);
         // What is plugged in again is offered again.
         self.offered.retain(|found| here.contains(found));
@@ -65,7 +65,11 @@ fn bundles(dir: &Path) -> BTreeSet<Found> {
 }
 
 fn entries(dir: &Path) -> impl Iterator<Item = PathBuf> + use<> {
-    fs::read_dir(dir).into_iter().flatten().take(ENTRIES).filter_map(|entry| entry.ok().map(|entry| entry.path()))
+    fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .take(ENTRIES)
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
 }
 
 fn found(path: PathBuf) -> Option<Found> {
@@ -74,7 +78,11 @@ fn found(path: PathBuf) -> Option<Found> {
     let is_bundle = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("raucb"));
     // Systems write files beside their own that begin with a dot.
     let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    (is_bundle && !is_hidden).then(|| Found { length: metadata.len(), changed: metadata.modified().ok(), path })
+    (is_bundle && !is_hidden).then(|| Found {
+        length: metadata.len(),
+        changed: metadata.modified().ok(),
+        path,
+    })
 }
 
 #[cfg(test)]
@@ -86,21 +94,21 @@ mod tests {
     fn a_bundle_is_offered_once_each_time_its_stick_is_plugged_in() {
         let dir = tempfile::tempdir().unwrap();
         let mut sticks = Sticks::below(dir.path().into());
-        assert_eq!(sticks.next(), None);
+        assert_eq!(sticks.next_offer(), None);
         let stick = dir.path().join("sda1");
         fs::create_dir(&stick).unwrap();
         for name in ["a.raucb", "notes.txt", "._a.raucb"] {
             fs::write(stick.join(name), "x").unwrap();
         }
         std::os::unix::fs::symlink("/etc/passwd", stick.join("b.raucb")).unwrap();
-        let offer = sticks.next().unwrap();
+        let offer = sticks.next_offer().unwrap();
         assert_eq!(offer.bundle, Bundle::File { path: stick.join("a.raucb") });
-        assert_eq!(sticks.next(), None);
+        assert_eq!(sticks.next_offer(), None);
         fs::remove_dir_all(&stick).unwrap();
-        assert_eq!(sticks.next(), None);
+        assert_eq!(sticks.next_offer(), None);
         fs::create_dir(&stick).unwrap();
         fs::write(stick.join("a.RAUCB"), "x").unwrap();
-        assert!(sticks.next().is_some());
+        assert!(sticks.next_offer().is_some());
     }
 
     #[test]
@@ -108,6 +116,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("sda1"), "no folder").unwrap();
         fs::create_dir_all(dir.path().join("sdb1/x.raucb")).unwrap();
-        assert_eq!(Sticks::below(dir.path().into()).next(), None);
+        assert_eq!(Sticks::below(dir.path().into()).next_offer(), None);
     }
 }

@@ -74,7 +74,10 @@ impl Places {
     /// When the file cannot be read or has no `VERSION_ID`.
     pub fn version(&self) -> io::Result<String> {
         version_id(&read(&self.os_release)?).ok_or_else(|| {
-            io::Error::other(format!("{} has no VERSION_ID, which is the version that runs", self.os_release.display()))
+            io::Error::other(format!(
+                "{} has no VERSION_ID, which is the version that runs",
+                self.os_release.display()
+            ))
         })
     }
 
@@ -91,7 +94,8 @@ impl Places {
 }
 
 fn read(file: &Path) -> io::Result<String> {
-    fs::read_to_string(file).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))
+    fs::read_to_string(file)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))
 }
 
 /// `VERSION_ID` of an os-release file.

@@ -9,6 +9,7 @@ mod guest;
 mod kernel;
 mod machine;
 mod raspberry;
+mod rauc;
 mod root;
 
 use anyhow::bail;
@@ -16,6 +17,7 @@ use anyhow::bail;
 pub use capture::bench_capture;
 pub use debian::kernel_interface;
 pub use machine::{Machine, MachineOptions};
+pub use rauc::Rauc;
 
 use crate::{
     process::{print, say},

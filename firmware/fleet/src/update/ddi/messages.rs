@@ -26,7 +26,9 @@ pub enum MessageError {
         found: usize,
     },
     /// The bundle has no address.
-    #[error("the update server's action {action} does not say where {file} is; it needs a link download or download-http")]
+    #[error(
+        "the update server's action {action} does not say where {file} is; it needs a link download or download-http"
+    )]
     NoLink {
         /// The action.
         action: String,
@@ -318,7 +320,8 @@ pub fn answer(yes: bool) -> Value {
 
 /// The body that tells the device's attributes.
 pub fn attributes(of: &[(&str, &str)]) -> Value {
-    let data: serde_json::Map<_, _> = of.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+    let data: serde_json::Map<_, _> =
+        of.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
     json!({"mode": "replace", "data": data})
 }
 

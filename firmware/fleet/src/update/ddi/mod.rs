@@ -155,7 +155,8 @@ impl Agent {
         match messages::deployment(&self.http.get(&address(href)?).await?, asks) {
             Ok(offer) => self.event(Event::Offered(offer)),
             Err(
-                ref error @ (MessageError::NotOneBundle { ref action, .. } | MessageError::NoLink { ref action, .. }),
+                ref error @ (MessageError::NotOneBundle { ref action, .. }
+                | MessageError::NoLink { ref action, .. }),
             ) => {
                 self.event(Event::Unusable { action: action.clone(), text: error.to_string() });
             }

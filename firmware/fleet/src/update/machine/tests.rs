@@ -3,6 +3,7 @@
 //! that fails between any two steps.
 
 use super::*;
+use crate::update::offer::Source;
 use proptest::prelude::*;
 
 const OLD: &str = "1.0.0";
@@ -37,6 +38,8 @@ struct World {
     restarted: bool,
     room: RoomState,
     kept_fails: bool,
+    /// The old version is not well.
+    unwell: bool,
     log: Vec<Command>,
 }
 
@@ -84,6 +87,7 @@ impl World {
             restarted: false,
             room: RoomState::Idle { since: now },
             kept_fails: false,
+            unwell: false,
             log: Vec::new(),
         };
         world.boot();
@@ -137,7 +141,7 @@ impl World {
                     Some(Event::NotKept("no space".into()))
                 }
                 Command::Keep(record) => {
-                    self.synced = record;
+                    self.synced = *record;
                     None
                 }
                 other => self.obey(other),
@@ -165,7 +169,9 @@ impl World {
             }
             Command::Test => Some(Event::Tested(BTreeSet::new())),
             Command::Check { failing } => {
-                let bad = self.slots[self.running].0 == NEW && self.quality == Quality::Bad && failing.is_some();
+                let bad =
+                    self.slots[self.running].0 == NEW && self.quality == Quality::Bad && failing.is_some();
+                let bad = bad || (self.unwell && self.version() == OLD);
                 Some(Event::Checked(if bad { Err("no picture".into()) } else { Ok(()) }))
             }
             Command::MarkGood => {
@@ -250,7 +256,8 @@ fn a_bundle_that_fails_its_check_rolls_back_and_is_not_tried_again() {
     assert_eq!(world.version(), OLD);
     assert_eq!(world.ends(), [End::Failure]);
     assert!(world.told[0].text.contains("no picture"), "{}", world.told[0].text);
-    let installs = |world: &World| world.log.iter().filter(|command| matches!(command, Command::Install(_))).count();
+    let installs =
+        |world: &World| world.log.iter().filter(|command| matches!(command, Command::Install(_))).count();
     assert_eq!(installs(&world), 1);
     // The same version as another action: refused at once, and its server knows why.
     world.live("8", 30);
@@ -420,6 +427,17 @@ fn a_server_that_asks_is_answered_and_not_asked_about_again_after_a_no() {
     assert!(world.log.contains(&no));
     world.happen(Event::Offered(asking));
     assert!(!world.machine.status().asks, "asked again after a no");
+}
+
+#[test]
+fn a_version_that_is_not_well_can_still_be_replaced() {
+    let mut world = World::new(Quality::Good);
+    world.slots[0] = ("1.0.0", true);
+    world.unwell = true;
+    world.boot();
+    assert!(!world.machine.is_good());
+    world.live("7", 30);
+    assert_eq!((world.version(), world.ends()), (NEW, vec![End::Success]));
 }
 
 #[test]
