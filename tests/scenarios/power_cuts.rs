@@ -142,7 +142,7 @@ fn a_power_cut_at_any_change_of_state_bricks_nothing_and_loses_nothing() {
         });
         let steps = steps.load(Ordering::Relaxed);
         assert!((10..60).contains(&steps), "{steps} changes of state were seen");
-        println!("{quality:?}: power was cut at each of {steps} changes of state");
+        xtask::process::print(&format!("{quality:?}: power was cut at each of {steps} changes of state"));
     }
 }
 
@@ -175,5 +175,5 @@ fn a_power_cut_at_any_moment_bricks_nothing_and_loses_nothing() {
             });
         }
     });
-    println!("power was cut at {MOMENTS} moments of some {longest:?}");
+    xtask::process::print(&format!("power was cut at {MOMENTS} moments of some {longest:?}"));
 }

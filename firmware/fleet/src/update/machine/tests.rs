@@ -259,6 +259,7 @@ fn a_bundle_that_fails_its_check_rolls_back_and_is_not_tried_again() {
     let installs =
         |world: &World| world.log.iter().filter(|command| matches!(command, Command::Install(_))).count();
     assert_eq!(installs(&world), 1);
+    assert!(world.log.contains(&Command::GoBack), "it was left to the boot loader alone");
     // The same version as another action: refused at once, and its server knows why.
     world.live("8", 30);
     assert_eq!(installs(&world), 1);
