@@ -13,6 +13,8 @@ pub enum ButtonRole {
     VolumeUp,
     /// Quieter.
     VolumeDown,
+    /// Resets the terminal to factory when it is held; no other use.
+    Reset,
 }
 
 /// A debounced change of a button.

@@ -43,6 +43,9 @@ pub enum Command {
     },
     /// Volume of the speaker, 0..=100 percent.
     SetVolume(u8),
+    /// Reset the terminal to factory: forget everything but what the factory gave it, and restart. Answered by
+    /// [`crate::Event::ResetFailed`] when that cannot be begun.
+    FactoryReset,
     /// Tell people what happened: log it and show it once.
     Notify(Note),
     /// After [`crate::Event::Shutdown`]: nothing is left to do.

@@ -8,6 +8,8 @@ use rostrum_hal::buttons::ButtonRole;
 pub enum Event {
     /// Somebody pressed a button down (not: let it go).
     Button(ButtonRole),
+    /// Somebody let a button go, or it is not known any more to be down: it was unplugged, or is being tested.
+    ButtonReleased(ButtonRole),
     /// The panel asks.
     Request(Request),
     /// Position of the hardware mute switch, at start and whenever it moves; `cut` cuts the microphones.
@@ -63,9 +65,15 @@ pub enum Event {
         /// Which.
         part: Part,
     },
+    /// [`crate::Command::FactoryReset`] could not be begun.
+    ResetFailed {
+        /// What the system said, for people.
+        detail: String,
+    },
     /// The program is to end: leave, then [`crate::Command::Exit`].
     Shutdown,
-    /// Time passed. Send one at start and then about once a second.
+    /// Time passed. Send one at start and then about once a second; ten times a second while
+    /// [`crate::Room::is_held`].
     Tick,
 }
 
@@ -85,6 +93,8 @@ pub enum Request {
     SetVolume(u8),
     /// Whether the next meetings are joined muted.
     SetJoinMuted(bool),
+    /// Reset the terminal to factory now: whoever asks was asked whether they mean it.
+    FactoryReset,
 }
 
 /// A part of the terminal that can fail by itself.

@@ -1,6 +1,6 @@
 //! What people are told, in plain words.
 
-use crate::Part;
+use crate::{Part, Reset};
 use rostrum_hal::Timestamp;
 use std::borrow::Cow;
 
@@ -57,6 +57,30 @@ impl Note {
     pub(crate) fn covered(now: Timestamp) -> Self {
         let message = "The camera is covered; nobody sees the room.";
         Self::new(now, "camera_covered", Severity::Info, message, "Open its cover to be seen.")
+    }
+
+    /// The note of a reset to factory that is counted down or done.
+    pub(crate) fn reset(now: Timestamp, reset: Reset) -> Self {
+        let (code, message, hint) = match reset {
+            Reset::CountingDown { seconds_left } => (
+                "factory_reset_counts_down",
+                format!("The terminal forgets everything and is reset to factory in {seconds_left} s."),
+                "Let the buttons go to keep everything as it is.",
+            ),
+            Reset::Resetting => (
+                "factory_reset",
+                "The terminal is being reset to factory.".to_owned(),
+                "Leave it on power; it restarts by itself.",
+            ),
+        };
+        Self::new(now, code, Severity::Warning, message, hint)
+    }
+
+    /// The note of a reset to factory that did not happen.
+    pub(crate) fn reset_failed(now: Timestamp, detail: &str) -> Self {
+        let message = format!("The terminal was not reset to factory: {detail}.");
+        let hint = "Nothing was forgotten. Switch it off and on, and try again.";
+        Self::new(now, "factory_reset_failed", Severity::Error, message, hint)
     }
 
     /// The note of a failed part.

@@ -3,6 +3,7 @@
 use crate::lights::signals;
 use crate::mute::Mute;
 use crate::note::microseconds;
+use crate::reset::{CountDown, ResetButtons, Turn};
 use crate::screen::Screen;
 use crate::{Command, Commands, Event, MuteReason, Note, Part, Phase, Request, Severity, Status};
 use rostrum_hal::Timestamp;
@@ -31,11 +32,19 @@ pub struct RoomConfig {
     /// configuration says it anew.
     #[serde(skip)]
     pub screen_standby_after: Option<Duration>,
+    /// Which buttons reset the terminal to factory; `None` where it cannot be reset. Not kept either.
+    #[serde(skip)]
+    pub factory_reset: Option<ResetButtons>,
 }
 
 impl Default for RoomConfig {
     fn default() -> Self {
-        Self { join_muted: false, volume: 70, screen_standby_after: Some(Duration::from_secs(600)) }
+        Self {
+            join_muted: false,
+            volume: 70,
+            screen_standby_after: Some(Duration::from_secs(600)),
+            factory_reset: None,
+        }
     }
 }
 
@@ -64,6 +73,12 @@ pub struct Room {
     covered: Option<Note>,
     /// The trouble with the service that lasts, or why the last meeting ended.
     service_note: Option<Note>,
+    reset: CountDown,
+    /// Why the last reset did not happen.
+    reset_note: Option<Note>,
+    /// The volume before the buttons were held that reset.
+    volume_before: u8,
+    reset_commanded: bool,
     join_after_leaving: bool,
     stopping: bool,
     exited: bool,
@@ -83,6 +98,10 @@ impl Room {
             faults: BTreeMap::new(),
             covered: None,
             service_note: None,
+            reset: CountDown::new(config.factory_reset.unwrap_or_default()),
+            reset_note: None,
+            volume_before: config.volume.min(100),
+            reset_commanded: false,
             join_after_leaving: false,
             stopping: false,
             exited: false,
@@ -98,6 +117,8 @@ impl Room {
         }
         match event {
             Event::Button(role) => self.button(now, role, &mut actions),
+            Event::ButtonReleased(role) => self.reset.released(role),
+            Event::ResetFailed { detail } => self.reset_failed(now, &detail, &mut actions),
             Event::Request(request) => self.request(now, request, &mut actions),
             Event::MuteSwitch { cut } => {
                 self.mute.switch(cut);
@@ -129,7 +150,13 @@ impl Room {
             | Event::LeftByService { .. }
             | Event::Left => self.service(now, event, &mut actions),
         }
+        self.count_down(now, &mut actions);
         self.settle(now, actions)
+    }
+
+    /// Buttons are held that may reset the terminal: [`Event::Tick`] is wanted ten times a second.
+    pub fn is_held(&self) -> bool {
+        self.reset.is_held()
     }
 
     /// What the room is now.
@@ -144,7 +171,8 @@ impl Room {
             camera_covered: self.covered.is_some(),
             volume: self.config.volume,
             join_muted: self.config.join_muted,
-            signals: signals(self.phase, !self.faults.is_empty(), muted),
+            reset: self.reset.shown(),
+            signals: signals(self.phase, !self.faults.is_empty(), muted, self.reset.shown()),
             notes: self.notes(),
         }
     }
@@ -157,11 +185,18 @@ impl Room {
     fn notes(&self) -> Vec<Note> {
         let mut notes: Vec<Note> =
             self.faults.values().chain(&self.covered).chain(&self.service_note).cloned().collect();
+        notes.extend(self.reset_note.clone());
+        notes.extend(
+            self.reset.shown().zip(self.reset.since()).map(|(reset, since)| Note::reset(since, reset)),
+        );
         notes.sort_by_key(|note| note.since_us);
         notes
     }
 
     fn button(&mut self, now: Timestamp, role: ButtonRole, actions: &mut Commands) {
+        if self.reset.pressed(now, role) {
+            self.volume_before = self.config.volume;
+        }
         match role {
             ButtonRole::Join if self.phase.in_meeting() => self.leave(now, actions),
             ButtonRole::Join => self.join(now, actions),
@@ -186,6 +221,11 @@ impl Room {
             Request::ToggleMute => self.mute.mute(MuteReason::Page),
             Request::SetVolume(percent) => self.config.volume = percent.min(100),
             Request::SetJoinMuted(join_muted) => self.config.join_muted = join_muted,
+            Request::FactoryReset if self.config.factory_reset.is_some() && !self.reset.is_decided() => {
+                self.reset.decide(now);
+                self.reset_begins(now, actions);
+            }
+            Request::FactoryReset => {}
         }
     }
 
@@ -210,6 +250,8 @@ impl Room {
             Part::Microphones => self.mute.microphones_fault(true),
             Part::MuteSwitch => self.mute.switch_fault(),
             Part::MuteLight => self.mute.mute(MuteReason::LightFault),
+            // Nobody knows any more what is held.
+            Part::Buttons => self.reset.let_go(),
             _ => {}
         }
         let note = Note::fault(now, part, detail);
@@ -253,6 +295,7 @@ impl Room {
 
     fn join(&mut self, now: Timestamp, actions: &mut Commands) {
         match self.phase {
+            _ if self.reset.is_decided() => {}
             Phase::Idle if !self.stopping => {
                 self.service_note = None;
                 let light_fault = self.faults.contains_key(&Part::MuteLight);
@@ -278,6 +321,42 @@ impl Room {
             self.service_note = None;
             self.go(now, Phase::Leaving);
             actions.push(Command::Leave);
+        }
+    }
+
+    fn count_down(&mut self, now: Timestamp, actions: &mut Commands) {
+        match self.reset.turn(now) {
+            Turn::Nothing => {}
+            Turn::Begins => {
+                // It was no pressing of volume buttons.
+                self.config.volume = self.volume_before;
+                self.reset_note = None;
+                self.screen.used(now);
+                self.told.screen_on = None;
+                actions.extend(self.reset.shown().map(|reset| Command::Notify(Note::reset(now, reset))));
+            }
+            Turn::Decided => self.reset_begins(now, actions),
+            Turn::Overdue => {
+                self.reset_failed(now, "it was asked to restart and still runs", actions);
+            }
+        }
+    }
+
+    /// Whoever is in a meeting leaves first.
+    fn reset_begins(&mut self, now: Timestamp, actions: &mut Commands) {
+        self.reset_note = None;
+        self.screen.used(now);
+        actions.extend(self.reset.shown().map(|reset| Command::Notify(Note::reset(now, reset))));
+        self.leave(now, actions);
+    }
+
+    fn reset_failed(&mut self, now: Timestamp, detail: &str, actions: &mut Commands) {
+        if self.reset.is_decided() {
+            self.reset.fail();
+            self.reset_commanded = false;
+            let note = Note::reset_failed(now, detail);
+            actions.push(Command::Notify(note.clone()));
+            self.reset_note = Some(note);
         }
     }
 
@@ -391,6 +470,12 @@ impl Room {
         }
         if changed(&mut self.told.volume, self.config.volume) {
             commands.push(Command::SetVolume(self.config.volume));
+        }
+        if self.reset.is_decided()
+            && self.phase == Phase::Idle
+            && !std::mem::replace(&mut self.reset_commanded, true)
+        {
+            commands.push(Command::FactoryReset);
         }
         if self.stopping && self.phase == Phase::Idle && !std::mem::replace(&mut self.exited, true) {
             commands.push(Command::Exit);

@@ -1,6 +1,6 @@
 //! What the room is, as the panel shows it.
 
-use crate::{MuteReason, Note};
+use crate::{MuteReason, Note, Reset};
 use rostrum_hal::indicator::Signal;
 
 /// Where the room is between alone and in a meeting.
@@ -56,6 +56,8 @@ pub struct Status {
     pub volume: u8,
     /// Whether the next meetings are joined muted.
     pub join_muted: bool,
+    /// How far a reset to factory is.
+    pub reset: Option<Reset>,
     /// What the lights show.
     pub signals: Signals,
     /// What people should know now: parts that fail, and why the last meeting ended. The newest last.

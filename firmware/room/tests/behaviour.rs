@@ -4,8 +4,8 @@ use rostrum_hal::Timestamp;
 use rostrum_hal::buttons::ButtonRole;
 use rostrum_hal::indicator::{IndicatorRole, Signal};
 use rostrum_room::{
-    Command, Commands, Event, JOIN_SLOW, LEAVE_PATIENCE, MuteReason, Note, Part, Phase, Request, Room,
-    RoomConfig,
+    Command, Commands, Event, JOIN_SLOW, LEAVE_PATIENCE, MuteReason, Note, Part, Phase, RESET_HOLD,
+    RESET_PATIENCE, Request, Reset, ResetButtons, Room, RoomConfig,
 };
 use std::time::Duration;
 
@@ -354,4 +354,106 @@ fn the_status_is_json_with_names_for_programs() {
     assert_eq!(json["phase"], "in_channel");
     assert_eq!(json["mute_reason"], "button");
     assert_eq!(json["signals"]["mute"]["rgb"], serde_json::json!([255, 0, 0]));
+}
+
+/// A room that is reset by both volume buttons, which are held from now on.
+fn held(volume: u8, in_channel: bool) -> Bench {
+    let factory_reset = Some(ResetButtons::Volume);
+    let mut bench = Bench::new(RoomConfig { volume, factory_reset, ..RoomConfig::default() });
+    bench.then(Event::Tick);
+    if in_channel {
+        bench.then(Event::Button(ButtonRole::Join));
+        bench.then(Event::Joined);
+    }
+    bench.then(Event::Button(ButtonRole::VolumeUp));
+    bench.then(Event::Button(ButtonRole::VolumeDown));
+    bench
+}
+
+fn status_light(bench: &Bench) -> Signal {
+    bench.room.status().signals.status
+}
+
+#[test]
+fn buttons_held_for_ten_seconds_count_down_on_the_light_and_reset_the_terminal() {
+    let mut bench = held(95, false);
+    assert!(bench.room.is_held());
+    assert!(bench.after(Duration::from_millis(1_999)).is_empty(), "so far it may be a press like any other");
+    let mut half_periods = Vec::new();
+    for second in 2..10 {
+        let commands = bench.after(Duration::from_millis(if second == 2 { 1 } else { 1_000 }));
+        let light = status_light(&bench);
+        assert!(commands.contains(&Command::ShowIndicator(IndicatorRole::Status, light)), "{commands:?}");
+        half_periods.push(light.blink.unwrap());
+        assert_eq!(bench.room.status().reset, Some(Reset::CountingDown { seconds_left: 10 - second }));
+        assert!(bench.codes().contains(&"factory_reset_counts_down".to_owned()));
+        assert_eq!(notified(&commands).len(), usize::from(second == 2), "it is logged once");
+    }
+    assert!(half_periods.is_sorted_by(|a, b| a > b), "faster each second: {half_periods:?}");
+    let commands = bench.after(Duration::from_secs(1));
+    assert_eq!(commands.last(), Some(&Command::FactoryReset));
+    assert_eq!((status_light(&bench).blink, bench.room.status().reset), (None, Some(Reset::Resetting)));
+    assert_eq!(bench.codes(), ["factory_reset"]);
+    let again = bench.after(Duration::from_secs(1));
+    assert!(!again.contains(&Command::FactoryReset), "once: {again:?}");
+    assert!(!bench.then(Event::Button(ButtonRole::Join)).iter().any(|c| matches!(c, Command::Join { .. })));
+}
+
+#[test]
+fn buttons_that_are_let_go_early_change_nothing_not_even_the_volume() {
+    let mut bench = held(95, false);
+    let before = 95;
+    let light = status_light(&bench);
+    bench.after(Duration::from_millis(9_900));
+    assert_ne!(status_light(&bench), light);
+    bench.then(Event::ButtonReleased(ButtonRole::VolumeUp));
+    assert_eq!((bench.room.status().reset, status_light(&bench)), (None, light));
+    assert_eq!((bench.room.status().volume, bench.codes().len()), (before, 0));
+    let later = bench.after(Duration::from_secs(60));
+    assert!(!later.contains(&Command::FactoryReset));
+}
+
+#[test]
+fn a_room_in_a_meeting_leaves_it_before_it_is_reset() {
+    let mut bench = held(70, true);
+    bench.after(Duration::from_secs(9));
+    assert_eq!(bench.phase(), Phase::InChannel, "nothing happened so far");
+    let commands = bench.after(Duration::from_secs(1));
+    assert!(commands.contains(&Command::Leave) && !commands.contains(&Command::FactoryReset), "{commands:?}");
+    assert_eq!(bench.then(Event::Left).last(), Some(&Command::FactoryReset));
+}
+
+#[test]
+fn buttons_that_fail_while_they_are_held_reset_nothing() {
+    let mut bench = held(70, false);
+    bench.after(Duration::from_secs(5));
+    bench.then(faulty(Part::Buttons));
+    assert!(!bench.room.is_held() && bench.room.status().reset.is_none());
+    assert!(!bench.after(Duration::from_secs(30)).contains(&Command::FactoryReset));
+}
+
+#[test]
+fn a_terminal_that_cannot_be_reset_does_not_count_down_and_one_that_asks_the_panel_is_reset_at_once() {
+    let mut bench = Bench::new(RoomConfig::default());
+    bench.then(Event::Button(ButtonRole::VolumeUp));
+    bench.then(Event::Button(ButtonRole::VolumeDown));
+    assert!(!bench.after(Duration::from_secs(20)).contains(&Command::FactoryReset));
+    assert!(!bench.then(Event::Request(Request::FactoryReset)).contains(&Command::FactoryReset));
+    let mut bench =
+        Bench::new(RoomConfig { factory_reset: Some(ResetButtons::None), ..RoomConfig::default() });
+    assert_eq!(bench.then(Event::Request(Request::FactoryReset)).last(), Some(&Command::FactoryReset));
+}
+
+#[test]
+fn a_reset_that_does_not_happen_is_told_and_can_be_asked_for_again() {
+    let mut bench = held(70, false);
+    bench.after(RESET_HOLD);
+    bench.then(Event::ResetFailed { detail: "the disk is full".into() });
+    assert_eq!((bench.codes(), bench.room.status().reset), (vec!["factory_reset_failed".to_owned()], None));
+    assert_eq!(bench.then(Event::Request(Request::FactoryReset)).last(), Some(&Command::FactoryReset));
+    assert_eq!(bench.codes(), ["factory_reset"]);
+    bench.after(RESET_PATIENCE);
+    assert_eq!(bench.codes(), ["factory_reset_failed"]);
+    bench.then(Event::Button(ButtonRole::Join));
+    assert_eq!(bench.phase(), Phase::Joining, "the room works on");
 }

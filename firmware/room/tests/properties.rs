@@ -4,7 +4,9 @@ use proptest::prelude::*;
 use rostrum_hal::Timestamp;
 use rostrum_hal::buttons::ButtonRole;
 use rostrum_hal::indicator::{IndicatorRole, Signal};
-use rostrum_room::{Command, Event, LEAVE_PATIENCE, Part, Phase, Request, Room, RoomConfig};
+use rostrum_room::{
+    Command, Event, LEAVE_PATIENCE, Part, Phase, RESET_HOLD, Request, Reset, ResetButtons, Room, RoomConfig,
+};
 use std::time::Duration;
 
 fn any_event() -> impl Strategy<Value = Event> {
@@ -13,6 +15,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         ButtonRole::Mute,
         ButtonRole::VolumeUp,
         ButtonRole::VolumeDown,
+        ButtonRole::Reset,
     ]);
     let request = prop_oneof![
         Just(Request::Join),
@@ -21,10 +24,13 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Request::ToggleMute),
         any::<u8>().prop_map(Request::SetVolume),
         any::<bool>().prop_map(Request::SetJoinMuted),
+        Just(Request::FactoryReset),
     ];
     let part = || prop::sample::select(Part::ALL.to_vec());
     prop_oneof![
-        6 => role.prop_map(Event::Button),
+        6 => role.clone().prop_map(Event::Button),
+        4 => role.prop_map(Event::ButtonReleased),
+        1 => Just(Event::ResetFailed { detail: String::new() }),
         6 => request.prop_map(Event::Request),
         2 => any::<bool>().prop_map(|cut| Event::MuteSwitch { cut }),
         2 => any::<bool>().prop_map(|covered| Event::CameraCover { covered }),
@@ -59,6 +65,7 @@ struct World {
     joined: bool,
     picture_hidden: bool,
     exits: u32,
+    resets: u32,
 }
 
 impl World {
@@ -98,6 +105,10 @@ impl World {
                 self.volume = Some(percent);
             }
             Command::Exit => self.exits += 1,
+            Command::FactoryReset => {
+                prop_assert!(!self.joined, "reset in a meeting");
+                self.resets += 1;
+            }
             _ => {}
         }
         prop_assert!(
@@ -127,7 +138,7 @@ impl World {
         } else {
             prop_assert!(status.muted);
         }
-        prop_assert!(status.notes.len() <= Part::ALL.len() + 2);
+        prop_assert!(status.notes.len() <= Part::ALL.len() + 3);
         Ok(())
     }
 }
@@ -151,7 +162,8 @@ proptest! {
 
     #[test]
     fn lights_microphones_service_and_status_never_disagree(history in any_history(), join_muted in any::<bool>()) {
-        play(history, RoomConfig { join_muted, volume: 50, ..RoomConfig::default() })?;
+        let factory_reset = Some(ResetButtons::Volume);
+        play(history, RoomConfig { join_muted, volume: 50, factory_reset, ..RoomConfig::default() })?;
     }
 
     #[test]
@@ -178,5 +190,47 @@ proptest! {
         }
         prop_assert_eq!(world.exits, 1);
         prop_assert!(!world.joined);
+    }
+
+    #[test]
+    fn only_who_holds_the_buttons_to_the_end_or_asks_resets(history in any_history()) {
+        // Nothing of the history is as long as a reset is held, and nobody asks.
+        let mut since = 0;
+        let history: Vec<_> = history
+            .into_iter()
+            .filter(|(_, event)| *event != Event::Request(Request::FactoryReset))
+            .flat_map(|(milliseconds, event)| {
+                since += milliseconds;
+                let let_go = since >= 8_000;
+                if let_go {
+                    since = 0;
+                }
+                let release = [ButtonRole::VolumeUp, ButtonRole::VolumeDown].map(|role| (0, Event::ButtonReleased(role)));
+                release.into_iter().filter(move |_| let_go).chain([(milliseconds, event)])
+            })
+            .collect();
+        let config = RoomConfig { factory_reset: Some(ResetButtons::Volume), ..RoomConfig::default() };
+        let (mut room, mut world, mut now) = play(history, config)?;
+        prop_assert_eq!(world.resets, 0);
+        prop_assert!(room.status().reset != Some(Reset::Resetting));
+        for role in [ButtonRole::VolumeUp, ButtonRole::VolumeDown] {
+            room.handle(now, Event::ButtonReleased(role));
+            room.handle(now, Event::Button(role));
+        }
+        now = now + RESET_HOLD;
+        for event in [Event::Tick, Event::Left, Event::Tick] {
+            world.happens(&event);
+            for command in room.handle(now, event) {
+                world.does(command)?;
+            }
+        }
+        now = now + LEAVE_PATIENCE;
+        for command in room.handle(now, Event::Tick) {
+            world.does(command)?;
+        }
+        prop_assert_eq!(world.resets, 1);
+        for command in room.handle(now, Event::Button(ButtonRole::Join)) {
+            prop_assert!(!matches!(command, Command::Join { .. }), "a meeting after the reset");
+        }
     }
 }
