@@ -31,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) picture: Picture,
     #[serde(default)]
     pub(crate) screen: Screen,
+    /// Where the terminal can be reset to factory.
+    pub(crate) factory_reset: Option<FactoryReset>,
 }
 
 /// The RTC service and the room's place in it.
@@ -144,6 +146,14 @@ impl Screen {
         let minutes = u64::from(self.standby_after_minutes);
         (minutes > 0).then(|| Duration::from_secs(minutes * 60))
     }
+}
+
+/// How the system is asked to reset this terminal to factory.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FactoryReset {
+    /// File that is written; the system watches for it.
+    pub(crate) request: PathBuf,
 }
 
 fn default_data_dir() -> PathBuf {

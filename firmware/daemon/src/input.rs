@@ -17,6 +17,8 @@ use crate::{
 pub(crate) enum Input {
     /// A button went down.
     Button(ButtonRole),
+    /// A button was let go, or nobody sees it any more.
+    ButtonReleased(ButtonRole),
     /// The hardware mute switch moved, or was read at start.
     MuteSwitch { cut: bool },
     /// The camera's cover moved, or was read at start.
@@ -41,6 +43,8 @@ pub(crate) enum Input {
     Faulty { part: Part, detail: String },
     /// A part works.
     Healthy { part: Part },
+    /// A reset to factory could not be asked for.
+    ResetFailed { detail: String },
     /// SIGTERM or SIGINT.
     Shutdown,
 }

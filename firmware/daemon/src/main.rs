@@ -7,6 +7,7 @@ mod counters;
 mod cover;
 mod device_key;
 mod devices;
+mod factory_reset;
 mod guest_link;
 mod input;
 mod lights;
@@ -32,7 +33,7 @@ use clap::{Parser, Subcommand};
 use rostrum_board::{Board, CombinedControls, OpenOptions, Profile};
 use rostrum_hal::Timestamp;
 use rostrum_panel::{CameraState, Device, Devices, PanelConfig, PanelHandles, State, Watchers};
-use rostrum_room::{Room, RoomConfig};
+use rostrum_room::{ResetButtons, Room, RoomConfig};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
@@ -41,6 +42,7 @@ use crate::{
     control::Control,
     counters::Counters,
     devices::{Exchange, SwitchedControls},
+    factory_reset::FactoryReset,
     lights::Lights,
     memory::Memory,
     people::People,
@@ -239,6 +241,7 @@ async fn work(
             .as_ref()
             .map(|camera| CameraState { name: camera.name.clone(), ..CameraState::default() }),
         buttons: buttons.iter().map(senses::button_name).collect(),
+        can_reset: config.factory_reset.is_some(),
         devices,
         is_virtual: board.virtual_board.is_some(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -284,7 +287,11 @@ async fn work(
     // The task that decides.
     let control = Control {
         room: Room::new(
-            RoomConfig { screen_standby_after: config.screen.standby_after(), ..kept.room },
+            RoomConfig {
+                screen_standby_after: config.screen.standby_after(),
+                factory_reset: config.factory_reset.as_ref().map(|_| ResetButtons::of(&buttons)),
+                ..kept.room
+            },
             Timestamp::now(),
         ),
         state,
@@ -315,6 +322,7 @@ async fn work(
         exchange,
         chosen: kept.devices,
         tests,
+        factory_reset: config.factory_reset.map(|reset| FactoryReset::new(reset.request)),
     };
     print(&format!("rostrumd ready panel=http://{}", panel.address))?;
     log::info!(board = board.name.as_str(), udid:%, panel:% = panel.address; "ready");

@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 use rostrum_hal::{Frame, FrameSize, display::Display};
 use rostrum_media::{Idle, Meeting, Scene, Screen, ScreenInput, Seat, Share};
 use rostrum_panel::{Reply, Watchers};
-use rostrum_room::Phase;
+use rostrum_room::{Phase, Reset};
 use tokio::sync::watch;
 
 use crate::{
@@ -37,6 +37,8 @@ pub(crate) type Seats = Vec<(String, (u32, u32))>;
 pub(crate) struct ScreenView {
     pub(crate) phase: Phase,
     pub(crate) muted: bool,
+    /// A reset to factory, which hides all the rest.
+    pub(crate) reset: Option<Reset>,
     pub(crate) channel: String,
     pub(crate) seats: (Vec<Seat>, Option<Share>),
     pub(crate) self_view: bool,
@@ -50,6 +52,15 @@ impl ScreenView {
     /// What the first screen shows.
     fn scene(&self) -> Scene {
         let idle = |hint: &str| Scene::Idle(Idle { title: self.channel.clone(), hint: hint.to_owned() });
+        match self.reset {
+            Some(Reset::CountingDown { seconds_left }) => {
+                let hint =
+                    format!("Reset to factory in {seconds_left} s. Let the buttons go to keep everything.");
+                return idle(&hint);
+            }
+            Some(Reset::Resetting) => return idle("Resetting to factory. Leave it on power ..."),
+            None => {}
+        }
         match self.phase {
             Phase::Idle => idle("Press Join to begin"),
             Phase::Joining => idle("Joining ..."),
@@ -203,6 +214,7 @@ mod tests {
         ScreenView {
             phase: Phase::InChannel,
             muted: false,
+            reset: None,
             channel: "room".into(),
             seats: (vec![seat("ada"), seat("grace")], share),
             self_view: false,
@@ -242,6 +254,20 @@ mod tests {
         assert!(matches!(alone.content_scene(), Scene::Idle(Idle { title, .. }) if title == "room"));
         let left = ScreenView { phase: Phase::Idle, ..view(Some("slides"), true) };
         assert!(matches!(left.content_scene(), Scene::Idle(_)));
+    }
+
+    #[test]
+    fn a_reset_to_factory_is_said_over_everything_else() {
+        let said = |reset| match (ScreenView { reset: Some(reset), ..view(Some("slides"), true) }).scene() {
+            Scene::Idle(idle) => idle.hint,
+            Scene::Meeting(_) => String::new(),
+        };
+        let counts_down = said(Reset::CountingDown { seconds_left: 7 });
+        assert!(
+            counts_down.contains("in 7 s") && counts_down.contains("Let the buttons go"),
+            "{counts_down}"
+        );
+        assert!(said(Reset::Resetting).contains("Leave it on power"));
     }
 
     #[test]

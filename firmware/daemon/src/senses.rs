@@ -1,6 +1,6 @@
 //! The outer world into inputs: buttons, mute switch, signals, the panel; and the watchdog's food.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use anyhow::Context;
 use rostrum_hal::{
@@ -36,12 +36,13 @@ pub(crate) fn button_name(role: &ButtonRole) -> String {
         ButtonRole::Mute => "mute",
         ButtonRole::VolumeUp => "volume_up",
         ButtonRole::VolumeDown => "volume_down",
+        ButtonRole::Reset => "reset",
         _ => "other",
     }
     .into()
 }
 
-/// Tells of every press.
+/// Tells of every press, and of the end of each: also of one that nobody sees, as the buttons are away by then.
 pub(crate) fn watch_buttons(
     mut buttons: Box<dyn Buttons>,
     mut lender: Lender<Box<dyn Buttons>>,
@@ -50,10 +51,17 @@ pub(crate) fn watch_buttons(
     let inputs = inputs.clone();
     let mut health = Health::of(Part::Buttons, &inputs);
     tokio::spawn(async move {
+        let mut held = BTreeSet::new();
+        let let_go = |held: &mut BTreeSet<ButtonRole>| {
+            while let Some(role) = held.pop_first() {
+                let _ = inputs.send(Input::ButtonReleased(role));
+            }
+        };
         loop {
             let next = tokio::select! {
                 next = buttons.next() => next,
                 ask = lender.wait() => {
+                    let_go(&mut held);
                     buttons = ask.lend(buttons).wait().await;
                     continue;
                 }
@@ -68,11 +76,19 @@ pub(crate) fn watch_buttons(
             match next {
                 Ok(event) => {
                     health.healthy();
-                    if event.pressed && inputs.send(Input::Button(event.button)).is_err() {
+                    let input = if event.pressed {
+                        held.insert(event.button);
+                        Input::Button(event.button)
+                    } else {
+                        held.remove(&event.button);
+                        Input::ButtonReleased(event.button)
+                    };
+                    if inputs.send(input).is_err() {
                         return;
                     }
                 }
                 Err(error) => {
+                    let_go(&mut held);
                     health.faulty(error);
                     tokio::time::sleep(RETRY).await;
                 }

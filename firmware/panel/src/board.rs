@@ -14,7 +14,7 @@ use crate::state::{Indicators, Light};
 pub struct BoardState {
     /// What its lights show; a light that the board lacks is dark.
     pub indicators: Indicators,
-    /// Its buttons by role (`join`, `mute`, `volume_up`, `volume_down`), and whether each is held down.
+    /// Its buttons by role (`join`, `mute`, `volume_up`, `volume_down`, `reset`), and whether each is held down.
     pub buttons: BTreeMap<String, bool>,
     /// Its hardware switch cuts the microphones.
     pub mute_switch_cut: bool,

@@ -84,6 +84,11 @@ pub enum PanelCommand {
         /// The answer.
         reply: Reply<()>,
     },
+    /// Reset the terminal to factory; whoever asks meant it. Answered when it is on its way.
+    FactoryReset {
+        /// The answer.
+        reply: Reply<()>,
+    },
     /// Make one picture of the room's screen in its full size.
     Snapshot {
         /// Quality of the JPEG, 1..=100.

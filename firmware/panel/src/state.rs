@@ -2,7 +2,7 @@
 
 use rostrum_hal::camera::ControlState;
 use rostrum_hal::indicator::Signal;
-use rostrum_room::{MuteReason, Note, Phase, Severity, Status};
+use rostrum_room::{MuteReason, Note, Phase, Reset, Severity, Status};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -33,7 +33,7 @@ pub struct State {
     pub camera: Option<CameraState>,
     /// What the lights show.
     pub indicators: Indicators,
-    /// Buttons that the board has: `join`, `mute`, `volume_up`, `volume_down`.
+    /// Buttons that the board has: `join`, `mute`, `volume_up`, `volume_down`, `reset`.
     pub buttons: Vec<String>,
     /// Settings that change in a meeting.
     pub settings: Settings,
@@ -47,6 +47,8 @@ pub struct State {
     pub selftest: Option<Selftest>,
     /// Counters and measurements of the meeting.
     pub statistics: Statistics,
+    /// Whether the terminal can be reset to factory.
+    pub can_reset: bool,
     /// The board is the virtual one: its buttons, lights and faults are under `/api/v1/board`.
     #[serde(rename = "virtual")]
     pub is_virtual: bool,
@@ -67,6 +69,10 @@ impl State {
             muted: status.muted,
             mute_reason: status.mute_reason,
             can_unmute: status.can_unmute,
+            reset_in_s: status.reset.map(|reset| match reset {
+                Reset::CountingDown { seconds_left } => seconds_left,
+                Reset::Resetting => 0,
+            }),
         };
         self.volume = status.volume.min(100);
         self.settings.join_muted = status.join_muted;
@@ -91,11 +97,20 @@ pub struct RoomState {
     pub mute_reason: Option<MuteReason>,
     /// Whether asking to unmute would unmute now.
     pub can_unmute: bool,
+    /// Seconds until the terminal is reset to factory, while its buttons are held; 0 when it cannot be stopped any more.
+    pub reset_in_s: Option<u8>,
 }
 
 impl Default for RoomState {
     fn default() -> Self {
-        Self { phase: Phase::Idle, phase_since_us: 0, muted: true, mute_reason: None, can_unmute: false }
+        Self {
+            phase: Phase::Idle,
+            phase_since_us: 0,
+            muted: true,
+            mute_reason: None,
+            can_unmute: false,
+            reset_in_s: None,
+        }
     }
 }
 

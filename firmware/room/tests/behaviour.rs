@@ -1,4 +1,5 @@
 //! What people in the room see and hear of it, one behaviour a test.
+#![allow(clippy::unwrap_used)]
 
 use rostrum_hal::Timestamp;
 use rostrum_hal::buttons::ButtonRole;

@@ -9,7 +9,7 @@ const control = (name: string, minimum: number, maximum: number, value: number, 
 /** A device before anybody joined. */
 export function freshState(): State {
   return {
-    room: { phase: "idle", phase_since_us: 0, muted: true, mute_reason: "not_in_meeting", can_unmute: false },
+    room: { phase: "idle", phase_since_us: 0, muted: true, mute_reason: "not_in_meeting", can_unmute: false, reset_in_s: null },
     channel: "boardroom", user: "boardroom-terminal", display_name: "Boardroom-2", volume: 60, participants: [],
     camera: {
       name: "Virtual camera",
@@ -27,7 +27,7 @@ export function freshState(): State {
       self_view: true, join_muted: false,
     },
     guest_link: "http://192.168.1.20:7880/guest?channel=boardroom&invite=eyJhbGciOiJIUzI1NiJ9.eyJjaCI6ImJvYXJkcm9vbSJ9.5vA8",
-    errors: [], virtual: true, selftest: null,
+    errors: [], can_reset: true, virtual: true, selftest: null,
     devices: {
       camera: { name: "Virtual camera", ok: true }, microphones: { name: "Virtual array", ok: true },
       speaker: { name: "Virtual speaker", ok: false }, encoder: { name: "x264enc", ok: true },

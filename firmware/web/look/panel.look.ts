@@ -34,7 +34,7 @@ const by = (id: string) => page.getByTestId(id);
 
 function meet() {
   device.show((state) => {
-    state.room = { phase: "in_channel", phase_since_us: state.now_us - 12 * 60e6, muted: false, mute_reason: null, can_unmute: true };
+    state.room = { phase: "in_channel", phase_since_us: state.now_us - 12 * 60e6, muted: false, mute_reason: null, can_unmute: true, reset_in_s: null };
     state.indicators.status = { rgb: [0, 255, 0], blink_ms: null };
     state.indicators.mute = { rgb: [0, 0, 0], blink_ms: null };
     state.board!.indicators = { ...state.indicators };

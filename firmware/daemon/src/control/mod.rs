@@ -22,6 +22,7 @@ use crate::{
     config::{Picture, Service},
     counters::Counters,
     devices::{Chosen, Exchange},
+    factory_reset::FactoryReset,
     guest_link,
     input::{Input, Inputs},
     lights::Lights,
@@ -70,6 +71,7 @@ pub(crate) struct Control {
     pub(crate) exchange: Exchange,
     pub(crate) chosen: Chosen,
     pub(crate) tests: Tests,
+    pub(crate) factory_reset: Option<FactoryReset>,
 }
 
 impl Control {
@@ -100,7 +102,11 @@ impl Control {
                 },
                 _ = look.tick() => {
                     self.lights.look_for_lent();
-                    continue;
+                    // A count-down does not wait for the next second either.
+                    if !self.room.is_held() {
+                        continue;
+                    }
+                    self.happened(RoomEvent::Tick);
                 }
                 _ = tick.tick() => {
                     self.happened(RoomEvent::Tick);
@@ -118,6 +124,8 @@ impl Control {
     fn take(&mut self, input: Input) {
         match input {
             Input::Button(role) => self.happened(RoomEvent::Button(role)),
+            Input::ButtonReleased(role) => self.happened(RoomEvent::ButtonReleased(role)),
+            Input::ResetFailed { detail } => self.happened(RoomEvent::ResetFailed { detail }),
             Input::MuteSwitch { cut } => self.happened(RoomEvent::MuteSwitch { cut }),
             Input::CameraCover { covered } => self.happened(RoomEvent::CameraCover { covered }),
             Input::Presence { occupied } => self.happened(RoomEvent::Presence { occupied }),
@@ -182,6 +190,12 @@ impl Control {
             }
             Command::SetVolume(volume) => self.voice.switches.set_volume(volume),
             Command::Notify(note) => tell(&note),
+            Command::FactoryReset => {
+                if let Some(Err(detail)) = self.factory_reset.as_ref().map(FactoryReset::ask) {
+                    // Not from here: the state machine is in the middle of its commands.
+                    let _ = self.inputs.send(Input::ResetFailed { detail });
+                }
+            }
             Command::Exit => self.exit = true,
             _ => {}
         }
@@ -396,6 +410,7 @@ impl Control {
         self.screen.show(ScreenView {
             phase: status.phase,
             muted: status.muted,
+            reset: status.reset,
             channel: self.service.channel.to_string(),
             seats: self.people.for_screen(self.settings.audio_only),
             self_view: self.settings.self_view && !self.settings.audio_only,

@@ -54,6 +54,14 @@ impl Control {
                 let (exchange, chosen) = (self.exchange.clone(), self.chosen.clone());
                 tokio::spawn(async move { reply.send(exchange.switch(kind, id, &chosen).await) });
             }
+            PanelCommand::FactoryReset { reply } => {
+                let can = self.factory_reset.is_some();
+                if can {
+                    self.happened(RoomEvent::Request(Request::FactoryReset));
+                    self.show();
+                }
+                let _ = reply.send(if can { Ok(()) } else { Err(no_factory_reset()) });
+            }
             PanelCommand::StartSelftest { parts, person, reply } => {
                 let in_meeting = self.room.status().phase != Phase::Idle;
                 if !in_meeting {
@@ -105,6 +113,15 @@ fn in_a_meeting() -> CommandError {
         code: "in_meeting".into(),
         message: "The room is in a meeting, which needs its devices.".into(),
         hint: "Leave the meeting first.".into(),
+    }
+}
+
+fn no_factory_reset() -> CommandError {
+    CommandError {
+        kind: CommandErrorKind::Refused,
+        code: "no_factory_reset".into(),
+        message: "This terminal cannot be reset to factory from here.".into(),
+        hint: "It is no installed image; see factory_reset in its configuration.".into(),
     }
 }
 

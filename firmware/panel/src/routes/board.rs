@@ -77,7 +77,7 @@ pub(super) async fn board(State(panel): State<Shared>) -> ApiResult<Json<BoardSt
     Ok(Json(panel.board()?.state().into()))
 }
 
-/// Presses a button: `join`, `mute`, `volume_up`, `volume_down`.
+/// Presses a button: `join`, `mute`, `volume_up`, `volume_down`, `reset`.
 #[utoipa::path(post, path = "/api/v1/board/buttons/{role}", tag = "board", params(("role" = String, Path)),
     request_body(content = Option<Press>),
     responses((status = NO_CONTENT), (status = NOT_FOUND, body = ErrorBody)))]

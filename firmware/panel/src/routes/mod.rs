@@ -53,7 +53,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
         (name = "screen", description = "What the room's screen shows"),
         (name = "board", description = "The virtual board; 404 on a real one"),
         (name = "session", description = "Who may"),
-        (name = "system", description = "Version, health and metrics")
+        (name = "system", description = "Version, health, metrics and reset to factory")
     )
 )]
 struct Description;
@@ -89,6 +89,7 @@ fn interface(shared: &Shared) -> (Router<Shared>, utoipa::openapi::OpenApi) {
         .routes(routes!(board::fault))
         .routes(routes!(board::sound))
         .routes(routes!(board::screen))
+        .routes(routes!(system::factory_reset))
         .routes(routes!(system::version))
         .routes(routes!(system::metrics))
         .route("/metrics", get(system::metrics))

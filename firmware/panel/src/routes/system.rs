@@ -1,17 +1,17 @@
-//! Version, health and metrics.
+//! Version, health, metrics and reset to factory.
 
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use rostrum_room::Phase;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::error::{ApiError, ApiResult, ErrorBody};
 use crate::extract::Json;
-use crate::{Shared, board};
+use crate::{PanelCommand, Shared, board};
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct Version {
@@ -25,6 +25,31 @@ pub(super) struct Version {
 pub(super) struct Health {
     /// The terminal works, whatever its room does.
     ok: bool,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Meant {
+    /// `true`: the person was asked, and means it.
+    confirm: bool,
+}
+
+/// Resets the terminal to factory: its settings, its password and what it was told since are forgotten, and it
+/// restarts. It leaves a meeting first. What the factory gave it and its software stay.
+#[utoipa::path(post, path = "/api/v1/factory_reset", tag = "system", request_body = Meant, responses(
+    (status = ACCEPTED), (status = CONFLICT, body = ErrorBody), (status = UNPROCESSABLE_ENTITY, body = ErrorBody),
+    (status = SERVICE_UNAVAILABLE, body = ErrorBody)
+))]
+pub(super) async fn factory_reset(
+    State(panel): State<Shared>,
+    Json(wish): Json<Meant>,
+) -> ApiResult<StatusCode> {
+    if !wish.confirm {
+        let hint = "Ask the person first, and send confirm: true when they mean it.";
+        return Err(ApiError::invalid("A reset to factory has to be confirmed.", hint));
+    }
+    panel.ask(|reply| PanelCommand::FactoryReset { reply }).await?;
+    Ok(StatusCode::ACCEPTED)
 }
 
 /// The version of the firmware.

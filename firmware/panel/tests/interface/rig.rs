@@ -14,7 +14,7 @@ use rostrum_panel::{
     CameraState, CommandError, CommandErrorKind, PanelCommand, PanelConfig, PanelHandles, Reply, State,
     Watchers, router,
 };
-use rostrum_room::{Command, Event, Request as Wish, Room, RoomConfig};
+use rostrum_room::{Command, Event, Request as Wish, ResetButtons, Room, RoomConfig};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use tower::ServiceExt;
@@ -146,7 +146,10 @@ fn run(
     mut off: oneshot::Receiver<()>,
 ) -> watch::Receiver<Arc<State>> {
     let mut terminal = Terminal {
-        room: Room::new(RoomConfig::default(), Timestamp::now()),
+        room: Room::new(
+            RoomConfig { factory_reset: Some(ResetButtons::None), ..RoomConfig::default() },
+            Timestamp::now(),
+        ),
         state: State {
             camera: Some(CameraState { name: "virtual camera".into(), ..CameraState::default() }),
             is_virtual: true,
@@ -221,6 +224,7 @@ impl Terminal {
                 self.state.settings = patch.applied_to(self.state.settings);
                 let _ = reply.send(Ok(self.state.settings));
             }
+            PanelCommand::FactoryReset { reply } => self.wished(Wish::FactoryReset, reply),
             PanelCommand::Snapshot { quality, reply } => {
                 let _ = reply.send(Ok(Arc::new(vec![0xFF, 0xD8, quality])));
             }

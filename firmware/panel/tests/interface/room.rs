@@ -105,3 +105,20 @@ async fn there_is_no_guest_link_before_the_service_gave_one() {
     assert_eq!(rig.get("/api/v1/guest_link").await.error(), "not_found");
     assert_eq!(rig.get("/api/v1/version").await.json()["version"], "1.2.3");
 }
+
+#[tokio::test]
+async fn a_reset_to_factory_has_to_be_confirmed_and_shows_in_the_state() {
+    let rig = Rig::start();
+    for body in ["{}", r#"{"confirm": false}"#, r#"{"confirm": true, "now": 1}"#, r#"{"confirm": "yes"}"#] {
+        let answer = rig.call("POST", "/api/v1/factory_reset", Some(body)).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
+        assert_eq!(rig.get("/api/v1/state").await.json()["room"]["reset_in_s"], serde_json::Value::Null);
+    }
+    let answer = rig.call("POST", "/api/v1/factory_reset", Some(r#"{"confirm": true}"#)).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED);
+    let state = rig.get("/api/v1/state").await.json();
+    assert_eq!(
+        (&state["room"]["reset_in_s"], &state["errors"][0]["code"]),
+        (&0.into(), &"factory_reset".into())
+    );
+}

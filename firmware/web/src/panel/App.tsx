@@ -11,6 +11,7 @@ import { People } from "./People";
 import { Picture } from "./Picture";
 import { Problems } from "./Problems";
 import { RoomSettings } from "./RoomSettings";
+import { FactoryReset } from "./FactoryReset";
 import { inMeeting } from "./words";
 import { PanelContext, useDevice, type Panel } from "./usePanel";
 import { VirtualBoard } from "./VirtualBoard";
@@ -86,6 +87,7 @@ export function App() {
             <People />
             <RoomSettings />
             <Devices />
+            {panel.state.can_reset && <FactoryReset />}
           </div>
         </div>
         <footer className="soft small foot">

@@ -5,7 +5,7 @@ import { usePanel } from "./usePanel";
 import { label } from "./words";
 
 const ICONS: Record<string, IconName> = { join: "join", mute: "micOff", volume_up: "plus", volume_down: "minus" };
-const BUTTONS: Record<string, string> = { volume_up: "Louder", volume_down: "Quieter" };
+const BUTTONS: Record<string, string> = { volume_up: "Louder", volume_down: "Quieter", reset: "Reset" };
 const FAULTS: Record<string, string> = {
   camera_unplugged: "Unplug the camera",
   camera_frozen: "Freeze the camera's picture",

@@ -160,7 +160,7 @@ describe("the connection to the device", () => {
 });
 
 describe("plain words", () => {
-  const room = { phase: "in_channel" as const, phase_since_us: 0, muted: true, mute_reason: null, can_unmute: true };
+  const room = { phase: "in_channel" as const, phase_since_us: 0, muted: true, mute_reason: null, can_unmute: true, reset_in_s: null };
 
   it("never call a muted room heard", () => {
     const reasons = ["switch", "switch_fault", "microphones_fault", "light_fault", "button", "page", "far_end", "joined_muted"] as const;

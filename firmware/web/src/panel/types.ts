@@ -15,6 +15,7 @@ export interface State {
   errors: Problem[];
   devices: Record<string, Device | null>;
   selftest: Selftest | null;
+  can_reset: boolean;
   virtual: boolean;
   board: BoardState | null;
   version: string;
@@ -34,6 +35,8 @@ export interface RoomState {
   muted: boolean;
   mute_reason: MuteReason | null;
   can_unmute: boolean;
+  /** While the buttons are held that reset the device; 0 when it cannot be stopped any more. */
+  reset_in_s: number | null;
 }
 
 export interface Participant {
