@@ -5,3 +5,4 @@ pub mod device_key;
 pub mod https;
 pub mod selftest;
 pub mod update;
+pub mod site;
