@@ -6,7 +6,11 @@ use std::{
     time::Duration,
 };
 
-use rostrum_fleet::device_key::KeyPlace;
+use anyhow::Context;
+use rostrum_fleet::{
+    device_key::KeyPlace,
+    site::{self, SiteError},
+};
 use rostrum_hal::identity::Udid;
 use rostrum_rtc::{
     config::load,
@@ -22,7 +26,10 @@ pub(crate) struct Config {
     /// Folder for what has to survive a restart: presets, settings, the panel's password.
     #[serde(default = "default_data_dir")]
     pub(crate) data_dir: PathBuf,
-    pub(crate) service: Service,
+    /// What the factory knew of the place where the terminal is; counts more than `[service]`.
+    pub(crate) site: Option<PathBuf>,
+    #[serde(default)]
+    pub(crate) service: ServiceKeys,
     #[serde(default)]
     pub(crate) board: Board,
     #[serde(default)]
@@ -35,14 +42,15 @@ pub(crate) struct Config {
     pub(crate) factory_reset: Option<FactoryReset>,
 }
 
-/// The RTC service and the room's place in it.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Service {
+/// Keys of `[service]`, of which the site file may have some.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ServiceKeys {
     /// `ws://`, `wss://`, `http://` or `https://`.
-    pub(crate) url: Url,
-    pub(crate) channel: ChannelId,
-    pub(crate) user: UserId,
+    pub(crate) url: Option<Url>,
+    pub(crate) channel: Option<ChannelId>,
+    /// The terminal's Udid when absent.
+    pub(crate) user: Option<UserId>,
     /// Name that others see; the user's when absent.
     pub(crate) display_name: Option<DisplayName>,
     /// File with a JWT or a hashed token; read again at each attempt to join. Either this ...
@@ -53,14 +61,73 @@ pub(crate) struct Service {
     pub(crate) token_service: Option<Url>,
 }
 
+/// The RTC service and the room's place in it.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) url: Url,
+    pub(crate) channel: ChannelId,
+    pub(crate) user: UserId,
+    pub(crate) display_name: Option<DisplayName>,
+    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) device_key: Option<KeyPlace>,
+    pub(crate) token_service: Option<Url>,
+}
+
+impl ServiceKeys {
+    /// The same with what the site file says in the place of what is here.
+    fn at(self, site: site::Service) -> anyhow::Result<Self> {
+        let text = |name: Option<site::Name>| name.map(String::from);
+        Ok(Self {
+            url: site.url.or(self.url),
+            channel: text(site.channel).map(ChannelId::new).transpose()?.or(self.channel),
+            user: text(site.user).map(UserId::new).transpose()?.or(self.user),
+            display_name: text(site.display_name).map(DisplayName::new).transpose()?.or(self.display_name),
+            token_service: site.token_service.or(self.token_service),
+            ..self
+        })
+    }
+
+    /// All of it, of the terminal `udid`.
+    ///
+    /// # Errors
+    /// What is missing, and where to say it.
+    pub(crate) fn complete(self, udid: &Udid) -> anyhow::Result<Service> {
+        let missing = |key: &str| {
+            format!(
+                "neither the configuration nor the site file says service.{key}; provision the terminal with \
+                 `rostrum-provision`, or see `rostrumd config-example`"
+            )
+        };
+        Ok(Service {
+            url: self.url.with_context(|| missing("url"))?,
+            channel: self.channel.with_context(|| missing("channel"))?,
+            user: self.user.map_or_else(|| UserId::new(udid.as_str()), Ok)?,
+            display_name: self.display_name,
+            token_file: self.token_file,
+            device_key: self.device_key,
+            token_service: self.token_service,
+        })
+    }
+}
+
 impl Config {
-    /// Reads and checks a file.
+    /// Reads and checks a file, and the site file that it names.
     ///
     /// # Errors
     /// With file, line and what to do.
     pub(crate) fn load(file: &Path) -> anyhow::Result<Self> {
-        let config: Self = load(file)?;
-        let Service { token_file, device_key, .. } = &config.service;
+        let mut config: Self = load(file)?;
+        if let Some(path) = &config.site {
+            config.service = match site::read(path) {
+                Ok(site) => config.service.at(site.service)?,
+                Err(error @ SiteError::Absent { .. }) => {
+                    log::warn!(error:%; "this terminal was not provisioned");
+                    config.service
+                }
+                Err(error) => return Err(error.into()),
+            };
+        }
+        let ServiceKeys { token_file, device_key, .. } = &config.service;
         anyhow::ensure!(
             token_file.is_some() != device_key.is_some(),
             "{}: [service] takes either token_file or device_key; see `rostrumd config-example`",
@@ -192,6 +259,40 @@ mod tests {
         let line = 1 + text.lines().position(|line| line.starts_with("token_fil ")).unwrap();
         assert!(error.starts_with(&format!("rostrumd.toml:{line}: ")), "{error}");
         assert!(error.contains("did you mean `token_file`"), "{error}");
+    }
+
+    /// A configuration that names a site file, which says `site`.
+    fn load_with(config: &str, site: Option<&str>) -> anyhow::Result<Service> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("site.toml");
+        if let Some(site) = site {
+            std::fs::write(&path, site).unwrap();
+        }
+        let file = folder.path().join("rostrumd.toml");
+        std::fs::write(&file, format!("site = {path:?}\n[service]\ntoken_file = \"token\"\n{config}"))
+            .unwrap();
+        Config::load(&file)?.service.complete(&Udid::new("T-1").unwrap())
+    }
+
+    #[test]
+    fn the_site_file_counts_more_than_the_configuration_and_the_udid_stands_in_for_the_user() {
+        let config = "url = \"ws://one\"\nchannel = \"one\"\ndisplay_name = \"One\"\n";
+        let service = load_with(config, Some("[service]\nurl = \"ws://two\"\nchannel = \"two\"\n")).unwrap();
+        assert_eq!((service.url.as_str(), service.channel.as_str()), ("ws://two/", "two"));
+        assert_eq!(service.display_name.unwrap().as_str(), "One");
+        assert_eq!(service.user.as_str(), "T-1");
+        let user = load_with(config, Some("[service]\nuser = \"room\"\n")).unwrap().user;
+        assert_eq!(user.as_str(), "room");
+    }
+
+    #[test]
+    fn a_terminal_without_a_site_file_lives_by_its_configuration_or_is_told_to_be_provisioned() {
+        let config = "url = \"ws://one\"\nchannel = \"one\"\n";
+        assert_eq!(load_with(config, None).unwrap().channel.as_str(), "one");
+        let error = load_with("url = \"ws://one\"\n", None).unwrap_err().to_string();
+        assert!(error.contains("service.channel") && error.contains("rostrum-provision"), "{error}");
+        let error = load_with(config, Some("\n[servce]\n")).unwrap_err().to_string();
+        assert!(error.contains("site.toml:2: ") && error.contains("servce"), "{error}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use rostrum_fleet::device_key;
 use rostrum_rtc::device_token::DevicePublicKey;
 
-use crate::config::Service;
+use crate::config::ServiceKeys;
 
 /// What the command takes.
 #[derive(clap::Args)]
@@ -14,7 +14,7 @@ pub(crate) struct Options {
 }
 
 /// The public half of the key that the configuration names.
-pub(crate) fn run(options: &Options, service: &Service) -> anyhow::Result<String> {
+pub(crate) fn run(options: &Options, service: &ServiceKeys) -> anyhow::Result<String> {
     let Some(place) = &service.device_key else {
         anyhow::bail!(
             "the configuration names no key; add service.device_key, see `rostrumd config-example`"

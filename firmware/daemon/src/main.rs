@@ -156,6 +156,7 @@ async fn work(
 
     // The board.
     let udid = board.identity.udid()?;
+    let service = config.service.complete(&udid)?;
     let device = |name: String| Device { name, ok: true };
     let devices = Devices {
         camera: board.camera.as_ref().map(|camera| device(camera.name())),
@@ -233,9 +234,9 @@ async fn work(
         board.screen_power.map(|power| ScreenSwitch::start(power, lenders.screen_power)).transpose()?;
     senses::watch_signals(&inputs)?;
     let (state, shown) = watch::channel(Arc::new(State {
-        channel: Some(config.service.channel.to_string()),
-        user: Some(config.service.user.to_string()),
-        display_name: shown_name(&config.service),
+        channel: Some(service.channel.to_string()),
+        user: Some(service.user.to_string()),
+        display_name: shown_name(&service),
         camera: devices
             .camera
             .as_ref()
@@ -280,7 +281,7 @@ async fn work(
         scaler: board.scaler,
         identity: Arc::new(tokio::sync::Mutex::new(board.identity)),
         picture: picture.clone(),
-        service: config.service.url.clone(),
+        service: service.url.clone(),
         inputs: inputs.clone(),
     });
 
@@ -296,8 +297,8 @@ async fn work(
         ),
         state,
         memory,
-        tokens: tokens::source(&config.service, udid.as_str()),
-        service: config.service,
+        tokens: tokens::source(&service, udid.as_str()),
+        service,
         udid: udid.to_string(),
         picture,
         lights: Lights::new(board.indicators, lenders.lights),

@@ -66,7 +66,7 @@ async fn test(options: &Options, config: &Path) -> anyhow::Result<Report> {
                 later: true,
                 ..OpenOptions::default()
             };
-            (config.board.profile, open, config.picture, Some(config.service.url))
+            (config.board.profile, open, config.picture, config.service.url)
         }
     };
     let mut board = rostrum_board::open(&Profile::named_or_path(&profile)?, open)?;
