@@ -3,6 +3,7 @@
 
 pub mod device_key;
 pub mod https;
+pub mod provision;
 pub mod selftest;
 pub mod update;
 pub mod site;

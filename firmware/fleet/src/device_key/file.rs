@@ -56,7 +56,7 @@ impl DeviceKey for FileKey {
 }
 
 /// A text that only this user and root may read.
-pub(super) fn secret_text(path: &Path) -> Result<String, DeviceKeyError> {
+pub(crate) fn secret_text(path: &Path) -> Result<String, DeviceKeyError> {
     let place = || path.display().to_string();
     let file = File::open(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => DeviceKeyError::Absent { place: place() },
@@ -73,7 +73,7 @@ pub(super) fn secret_text(path: &Path) -> Result<String, DeviceKeyError> {
 }
 
 /// Whole or not at all, and on the disk when it returns; nothing that is there is replaced.
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let new = path.with_extension("new");
     let _ = fs::remove_file(&new);

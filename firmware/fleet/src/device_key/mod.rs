@@ -4,7 +4,7 @@
 //! user may read (below systemd: a credential that `systemd-creds` sealed to this machine), or in a PKCS#11 token,
 //! which a TPM is by `tpm2-pkcs11`.
 
-mod file;
+pub(crate) mod file;
 mod pkcs11;
 
 use std::path::PathBuf;
