@@ -21,8 +21,18 @@ pub(crate) const OUR_PROGRAMS: &[&str] =
     &["-p", "rostrum-channel", "-p", "rostrumd", "-p", "rostrum-fleet", "--bins"];
 /// The same programs for tests. Cargo chooses the features of what they share by the packages that it is told of, and by
 /// whether a test is among what it builds: with those of the crates' own tests nothing is compiled a second time.
-const TESTED_PROGRAMS: &[&str] =
-    &["--bin", "rostrumd", "--bin", "channeld", "--bin", "rostrum-updater", "--test", ONE_TEST];
+const TESTED_PROGRAMS: &[&str] = &[
+    "--bin",
+    "rostrumd",
+    "--bin",
+    "channeld",
+    "--bin",
+    "rostrum-updater",
+    "--bin",
+    "rostrum-provision",
+    "--test",
+    ONE_TEST,
+];
 /// The packages that all builds for tests tell cargo of.
 pub(crate) const TESTED: &[&str] = &["--workspace", "--exclude", "rostrum-tests"];
 /// A test's name, for builds of programs: it is small.
@@ -55,6 +65,11 @@ const TEST_PACKAGES: &[(&str, &str)] = &[
     ("softhsm2", "a PKCS#11 token in software"),
     ("systemd", "checks units, makes users"),
     ("weston", "a Wayland compositor"),
+    ("e2fsprogs", "makes factory partitions (mke2fs, debugfs)"),
+    ("fdisk", "disks of tests (sfdisk)"),
+    ("bmap-tools", "flashes images by their block maps"),
+    ("zbar-tools", "reads the code on a label"),
+    ("librsvg2-bin", "draws a label from its SVG"),
 ];
 
 /// What is needed to build and run our programs.
