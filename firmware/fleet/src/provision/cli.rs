@@ -22,7 +22,10 @@ use super::{
     register::Registration,
     seal, serial,
 };
-use crate::site::{self, Name, Site};
+use crate::{
+    device_key::file,
+    site::{self, Name, Site},
+};
 
 /// Gives terminals their name, their key and their site on the bench, prints their labels and keeps a signed record.
 ///
@@ -97,7 +100,10 @@ struct Write {
     /// Write no key: the terminal makes its own, in a TPM or another token (`rostrumd device-key --make`).
     #[arg(long)]
     no_device_key: bool,
-    /// Number of a group on the terminal that may read the key; only root may when it is left out.
+    /// File with the terminal's token for the update server in its first line, which nobody else may read.
+    #[arg(long, value_name = "FILE")]
+    update_token: Option<PathBuf>,
+    /// Number of a group on the terminal that may read key and token; only root may when it is left out.
     #[arg(long, value_name = "GID")]
     key_group: Option<u32>,
     /// The bench's record; begun when it is not there.
@@ -198,15 +204,17 @@ fn write(options: &Write, now: SystemTime) -> Result<String, ProvisionError> {
     }
     let device_key = (!options.no_device_key).then(|| DeviceKeyText::make(&mut OsRng)).transpose()?;
     let public_key = device_key.as_ref().map(DeviceKeyText::public_line).transpose()?;
+    let update_token = options.update_token.as_deref().map(token).transpose()?;
     let event = Event::Given {
         udid: udid.clone(),
         public_key: public_key.clone(),
-        site_sha256: factory::site_sha256(&site),
+        site_sha256: factory::sha256(&site),
+        update_token_sha256: update_token.as_deref().map(factory::sha256),
         replaces: options.replace,
     };
     let time_unix_s = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let line = ledger.draft(event, time_unix_s, &key)?;
-    let contents = Contents { udid: udid.clone(), site, device_key, record: line.clone() };
+    let contents = Contents { udid: udid.clone(), site, device_key, update_token, record: line.clone() };
     let bytes = factory::file_system(&contents, disk.factory_length(), options.key_group)?;
     // From here on the name is used, whatever happens.
     ledger.append(&line)?;
@@ -215,6 +223,17 @@ fn write(options: &Write, now: SystemTime) -> Result<String, ProvisionError> {
     ledger.append(&written)?;
     let key_line = public_key.as_deref().unwrap_or("made by the terminal itself");
     Ok(format!("udid {udid}\ndevice-key {key_line}"))
+}
+
+/// The first line of a file.
+fn token(path: &Path) -> Result<String, ProvisionError> {
+    let text = file::secret_text(path)?;
+    let token = text.lines().next().unwrap_or_default().trim();
+    if token.is_empty() {
+        let (place, source) = (path.display().to_string(), std::io::ErrorKind::InvalidData.into());
+        return Err(ProvisionError::Io { place, source });
+    }
+    Ok(token.into())
 }
 
 /// The site file with what the command line says in its place.
@@ -231,12 +250,9 @@ fn site_text(options: &Write) -> Result<String, ProvisionError> {
 /// A disk that is some terminal's already.
 fn refuse_provisioned(disk: &mut Disk, path: &Path) -> Result<(), ProvisionError> {
     // What cannot be read is nobody's: a fresh image, or what a crash left of a write, whose name the record refuses.
-    match factory::read(disk.read_factory()?) {
-        Ok(contents) => {
-            let (place, udid) = (path.display().to_string(), contents.udid.into());
-            Err(ProvisionError::Provisioned { place, udid })
-        }
-        Err(_) => Ok(()),
+    match factory::owner(disk.read_factory()?) {
+        Some(udid) => Err(ProvisionError::Provisioned { place: path.display().to_string(), udid }),
+        None => Ok(()),
     }
 }
 
@@ -295,8 +311,8 @@ fn register(options: &Register) -> Result<String, ProvisionError> {
         user: options.user.clone().map(Name::try_from).transpose()?,
     };
     let (path, body) = registration.request();
-    if let (Some(service), Some(file)) = (&options.service, &options.credentials) {
-        let credentials = crate::device_key::file::secret_text(file)?;
+    if let (Some(service), Some(path)) = (&options.service, &options.credentials) {
+        let credentials = file::secret_text(path)?;
         registration.send(service, &credentials)?;
         return Ok(format!("{service} knows {}", registration.udid));
     }

@@ -5,6 +5,8 @@
 //! | `udid` | the Udid in one line | 0444 |
 //! | `site.toml` | the site file | 0444 |
 //! | `device-key.pem` | the device's key (PKCS #8), where it was made on the bench | 0400, or 0440 for a group |
+//! | `update-token` | the token for the update server, where it has one for each target | as the key |
+//! | `site.network` | `systemd-networkd`'s file, where the site file has a `[network]` | 0444 |
 //! | `record.json` | the line of the bench's record that gave the name away | 0444 |
 
 use std::{
@@ -44,6 +46,8 @@ const UDID: &str = "udid";
 const SITE: &str = "site.toml";
 const KEY: &str = "device-key.pem";
 const RECORD: &str = "record.json";
+const TOKEN: &str = "update-token";
+const NETWORK: &str = "site.network";
 
 /// What is written and read.
 #[derive(Clone, PartialEq, Eq)]
@@ -54,13 +58,15 @@ pub struct Contents {
     pub site: String,
     /// Its own key, unless it makes that itself.
     pub device_key: Option<DeviceKeyText>,
+    /// The token for the update server.
+    pub update_token: Option<String>,
     /// The line of the record, without a line break.
     pub record: String,
 }
 
 impl std::fmt::Debug for Contents {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Not the key.
+        // Neither key nor token.
         f.debug_struct("Contents").field("udid", &self.udid).field("site", &self.site).finish_non_exhaustive()
     }
 }
@@ -90,9 +96,9 @@ impl DeviceKeyText {
     }
 }
 
-/// SHA-256 of a site file, as the record has it.
-pub fn site_sha256(site: &str) -> String {
-    hex::encode(Sha256::digest(site))
+/// SHA-256 of a file, in hexadecimal, as the record has it.
+pub fn sha256(text: &str) -> String {
+    hex::encode(Sha256::digest(text))
 }
 
 /// A file system with these files, for a partition of `length` bytes. The device's key is root's, and the group's
@@ -121,6 +127,12 @@ pub fn file_system(
     ];
     if let Some(DeviceKeyText(text)) = &contents.device_key {
         files.push((KEY, text.clone(), key_mode, key_group.unwrap_or(0)));
+    }
+    if let Some(token) = &contents.update_token {
+        files.push((TOKEN, format!("{token}\n"), key_mode, key_group.unwrap_or(0)));
+    }
+    if let Some(network) = site::parse(SITE, &contents.site)?.network {
+        files.push((NETWORK, network.networkd(), 0o444, 0));
     }
     for (name, text, mode, _) in &files {
         write_new(&root.join(name), text.as_bytes(), *mode).map_err(at)?;
@@ -178,6 +190,12 @@ fn text_of(path: &Path) -> Result<String, ProvisionError> {
     text.map_err(|_| wrong("the temporary folder has a strange name; set TMPDIR".into()))
 }
 
+/// Whose a partition is, whatever else is in it and by whatever version of this program; `None` for a fresh one.
+pub fn owner(bytes: Vec<u8>) -> Option<String> {
+    let system = Ext4::load(Box::new(bytes)).ok()?;
+    Some(text(&system, UDID).ok()?.trim().to_owned()).filter(|udid| !udid.is_empty())
+}
+
 /// Reads a file system as [`file_system`] makes it; whether it is right is another question.
 ///
 /// # Errors
@@ -185,10 +203,16 @@ fn text_of(path: &Path) -> Result<String, ProvisionError> {
 pub fn read(bytes: Vec<u8>) -> Result<Contents, ProvisionError> {
     let system = Ext4::load(Box::new(bytes)).map_err(unreadable)?;
     let udid = Udid::new(text(&system, UDID)?.trim()).map_err(|error| wrong(format!("{UDID}: {error}")))?;
-    let has_key = system.exists(format!("/{KEY}").as_str()).map_err(unreadable)?;
-    let device_key = if has_key { Some(DeviceKeyText(text(&system, KEY)?)) } else { None };
+    let there = |name: &str| system.exists(format!("/{name}").as_str()).map_err(unreadable);
+    let device_key = if there(KEY)? { Some(DeviceKeyText(text(&system, KEY)?)) } else { None };
+    let update_token = if there(TOKEN)? { Some(text(&system, TOKEN)?.trim().to_owned()) } else { None };
+    let network = if there(NETWORK)? { Some(text(&system, NETWORK)?) } else { None };
     let record = text(&system, RECORD)?.trim_end_matches('\n').to_owned();
-    Ok(Contents { udid, site: text(&system, SITE)?, device_key, record })
+    let site = text(&system, SITE)?;
+    if network != site::parse(SITE, &site)?.network.map(|network| network.networkd()) {
+        return Err(wrong(format!("{NETWORK} is not what {SITE} says")));
+    }
+    Ok(Contents { udid, site, device_key, update_token, record })
 }
 
 fn text(system: &Ext4, name: &str) -> Result<String, ProvisionError> {
@@ -219,7 +243,7 @@ pub struct Verified {
 /// [`ProvisionError::Factory`] with the first thing that is not as the record says, [`ProvisionError::Site`].
 pub fn verify(contents: &Contents, key: &BenchPublic) -> Result<Verified, ProvisionError> {
     let entry = record::open(&contents.record, key).map_err(|fault| wrong(format!("{RECORD}: {fault}")))?;
-    let Event::Given { udid, public_key, site_sha256: site_of_record, .. } = &entry.event else {
+    let Event::Given { udid, public_key, site_sha256, update_token_sha256, .. } = &entry.event else {
         return Err(wrong(format!("{RECORD} gives no name away")));
     };
     if *udid != contents.udid {
@@ -229,8 +253,11 @@ pub fn verify(contents: &Contents, key: &BenchPublic) -> Result<Verified, Provis
     if own != *public_key {
         return Err(wrong(format!("{KEY} is another key than the record says")));
     }
-    if site_sha256(&contents.site) != *site_of_record {
+    if sha256(&contents.site) != *site_sha256 {
         return Err(wrong(format!("{SITE} was changed since it was written")));
+    }
+    if contents.update_token.as_deref().map(sha256) != *update_token_sha256 {
+        return Err(wrong(format!("{TOKEN} is another one than the record says")));
     }
     let site = site::parse(SITE, &contents.site)?;
     Ok(Verified { udid: udid.clone(), public_key: own, site, entry })
@@ -255,16 +282,17 @@ mod tests {
 
     fn contents(with_key: bool) -> Contents {
         let device_key = with_key.then(|| DeviceKeyText::make(&mut OsRng).unwrap());
-        let site = "[service]\nurl = \"ws://a\"\n".to_owned();
+        let site = "[service]\nurl = \"ws://a\"\n[network]\nntp = [\"b\"]\n".to_owned();
         let udid = Udid::new("T-1").unwrap();
         let event = Event::Given {
             udid: udid.clone(),
             public_key: device_key.as_ref().map(|key| key.public_line().unwrap()),
-            site_sha256: site_sha256(&site),
+            site_sha256: sha256(&site),
+            update_token_sha256: Some(sha256("token")),
             replaces: false,
         };
         let record = record::line(&Record::new(test_key(1).public()).next(event, 7), &test_key(1)).unwrap();
-        Contents { udid, site, device_key, record }
+        Contents { udid, site, device_key, update_token: Some("token".into()), record }
     }
 
     #[test]
@@ -274,6 +302,11 @@ mod tests {
             let bytes = file_system(&contents, 16 << 20, group).unwrap();
             assert_eq!(bytes.len(), 16 << 20);
             let system = Ext4::load(Box::new(bytes.clone())).unwrap();
+            let network = system.read_to_string("/site.network").unwrap();
+            assert!(network.contains("NTP=b"), "{network}");
+            let token = system.metadata("/update-token").unwrap();
+            let others = token.mode() & 0o007;
+            assert_eq!((token.uid(), others), (0, 0), "everybody may read the token");
             if with_key {
                 let key = system.metadata("/device-key.pem").unwrap();
                 assert_eq!((key.uid(), key.gid(), key.mode()), (0, group.unwrap_or(0), mode));
@@ -282,6 +315,7 @@ mod tests {
                 (system.metadata("/").unwrap().uid(), system.label().as_bytes()[..7].to_vec()),
                 (0, b"factory".to_vec())
             );
+            assert_eq!(owner(bytes.clone()).as_deref(), Some("T-1"));
             assert_eq!(read(bytes).unwrap(), contents);
             let verified = verify(&contents, &test_key(1).public()).unwrap();
             assert_eq!((verified.udid.as_str(), verified.public_key.is_some()), ("T-1", with_key));
@@ -299,6 +333,7 @@ mod tests {
         told(&Contents { udid: Udid::new("T-2").unwrap(), ..good.clone() }, "udid says T-2");
         told(&Contents { device_key: contents(true).device_key, ..good.clone() }, "another key");
         told(&Contents { device_key: None, ..good.clone() }, "another key");
+        told(&Contents { update_token: None, ..good.clone() }, "update-token is another");
         told(&Contents { site: good.site.replace("//a", "//b"), ..good.clone() }, "site.toml was changed");
         told(&Contents { record: good.record.replace("T-1", "T-2"), ..good.clone() }, "did not sign");
         assert!(verify(&good, &test_key(2).public()).is_err());
@@ -310,6 +345,7 @@ mod tests {
     #[test]
     fn a_partition_that_was_never_written_says_so() {
         assert!(read(vec![0; 1 << 20]).is_err() && read(Vec::new()).is_err());
+        assert_eq!(owner(vec![0; 1 << 20]), None);
     }
 
     proptest! {
@@ -333,6 +369,7 @@ mod tests {
                 let at = at.index(64 * 1024);
                 bytes[at] = byte;
             }
+            let _ = owner(bytes.clone());
             if let Ok(contents) = read(bytes) {
                 let _ = verify(&contents, &test_key(1).public());
             }

@@ -126,7 +126,13 @@ mod tests {
     }
 
     fn given(name: &str) -> Event {
-        Event::Given { udid: udid(name), public_key: None, site_sha256: "00".into(), replaces: false }
+        Event::Given {
+            udid: udid(name),
+            public_key: None,
+            site_sha256: "00".into(),
+            update_token_sha256: None,
+            replaces: false,
+        }
     }
 
     /// Opens a record that nobody has open any more. A program that another test starts at this moment has a copy of

@@ -43,6 +43,8 @@ pub enum Event {
         public_key: Option<String>,
         /// SHA-256 of the site file on the device, in hexadecimal.
         site_sha256: String,
+        /// SHA-256 of the token for the update server, which is too random to be guessed from it.
+        update_token_sha256: Option<String>,
         /// Somebody said that a name or a disk that was used may be used again.
         replaces: bool,
     },
@@ -191,7 +193,13 @@ mod tests {
     }
 
     fn given(name: &str) -> Event {
-        Event::Given { udid: udid(name), public_key: None, site_sha256: "00".into(), replaces: false }
+        Event::Given {
+            udid: udid(name),
+            public_key: None,
+            site_sha256: "00".into(),
+            update_token_sha256: None,
+            replaces: false,
+        }
     }
 
     /// A record of three lines.

@@ -3,13 +3,15 @@
 //! `rostrum-provision` writes it beside the Udid, and nobody changes it on the device. What it says counts more than the
 //! configuration that came with the image. Unknown keys are refused, so that a misspelt one is found on the bench.
 
+pub mod network;
+
 use std::{fmt, fs, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 /// A site file with every key, parsed by a test.
-pub const EXAMPLE: &str = include_str!("../site.example.toml");
+pub const EXAMPLE: &str = include_str!("../../site.example.toml");
 
 /// Bytes that a site file may have.
 const LONGEST: u64 = 64 * 1024;
@@ -26,6 +28,9 @@ pub struct Site {
     /// Who has updates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub updates: Option<Updates>,
+    /// The terminal's address and who it asks, where DHCP does not say it. The bench makes `systemd-networkd`'s file of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<network::Network>,
 }
 
 /// Keys of `[service]`, with the meaning that they have in `rostrumd.toml`; all may be left to that.
@@ -161,6 +166,15 @@ pub enum SiteError {
     /// A name is none.
     #[error("a name has 1 to 64 characters out of A-Z a-z 0-9 _ -")]
     Name,
+    /// An address is none.
+    #[error("an address has the bits of its network, such as \"192.0.2.10/24\"")]
+    Address,
+    /// A machine's name is none.
+    #[error("a machine is named by letters, digits, dots and hyphens, or by its address")]
+    Host,
+    /// A network that cannot be.
+    #[error("network.gateway is of use with network.address only: DHCP says its own")]
+    Gateway,
     /// A time zone is none.
     #[error("a time zone is an IANA name such as \"Europe/Berlin\"")]
     TimeZone,
@@ -191,11 +205,18 @@ fn read_text(path: &Path) -> io::Result<String> {
 /// # Errors
 /// [`SiteError::Parse`].
 pub fn parse(file: &str, text: &str) -> Result<Site, SiteError> {
-    toml::from_str(text).map_err(|error| {
-        let start = error.span().map_or(0, |span| span.start.min(text.len()));
-        let line = 1 + text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count();
-        SiteError::Parse { file: file.into(), line, message: error.message().trim().into() }
-    })
+    let wrong = |start: usize, message: &str| {
+        let before = text.as_bytes().get(..start).unwrap_or_default();
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        SiteError::Parse { file: file.into(), line, message: message.trim().into() }
+    };
+    let site: Site = toml::from_str(text)
+        .map_err(|error| wrong(error.span().map_or(0, |span| span.start), error.message()))?;
+    let is_dynamic = |network: &network::Network| network.address.is_none() && network.gateway.is_some();
+    if site.network.as_ref().is_some_and(is_dynamic) {
+        return Err(wrong(text.find("gateway").unwrap_or(0), &SiteError::Gateway.to_string()));
+    }
+    Ok(site)
 }
 
 fn url_of<'de, D: serde::Deserializer<'de>>(source: D, schemes: &[&str]) -> Result<Url, D::Error> {
@@ -232,11 +253,14 @@ mod tests {
         let Service { url, channel, user, display_name, token_service } = &site.service;
         assert!(url.is_some() && channel.is_some() && user.is_some() && display_name.is_some());
         assert!(token_service.is_some() && site.updates.is_some() && site.time_zone.is_some());
+        let network = site.network.unwrap();
+        assert!(network.address.is_some() && network.gateway.is_some());
+        assert!(!network.dns.is_empty() && !network.ntp.is_empty());
     }
 
     #[test]
     fn every_example_in_the_readme_is_valid() {
-        let readme = include_str!("../README.md");
+        let readme = include_str!("../../README.md");
         let examples: Vec<_> =
             readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
         assert!(!examples.is_empty());
@@ -255,7 +279,10 @@ mod tests {
             ("[updates]\n", 1, "server"),
             ("[updates]\nserver = \"ws://a\"\n", 2, "https://"),
             ("time_zone = \"../../etc/passwd\"\n", 1, "IANA"),
-            ("network = 1\n", 1, "network"),
+            ("netwrk = 1\n", 1, "netwrk"),
+            ("[network]\naddress = \"192.0.2.1\"\n", 2, "/24"),
+            ("[network]\n\ngateway = \"192.0.2.1\"\n", 3, "network.address"),
+            ("[network]\nntp = [\"a b\"]\n", 2, "hyphens"),
         ] {
             let error = parse("site.toml", text).unwrap_err().to_string();
             assert!(error.starts_with(&format!("site.toml:{line}: ")), "{text}: {error}");
