@@ -351,9 +351,23 @@ fn an_image_is_flashed_by_its_map_and_known_by_its_checksum_and_signature() {
 fn a_terminal_joins_by_nothing_but_what_the_bench_wrote() {
     let lab = Lab::new().unwrap();
     let bench = Bench::new();
-    fs::write(bench.path("site.toml"), format!("[service]\nurl = \"{}\"\n", lab.service.url)).unwrap();
+    fs::write(
+        bench.path("site.toml"),
+        format!("[service]\nurl = \"{}\"\n[network]\nntp = [\"192.0.2.3\"]\n", lab.service.url),
+    )
+    .unwrap();
+    fs::write(bench.path("token"), "secret-of-one-target\n").unwrap();
     bench.disk("one.img");
-    bench.write("one.img", &["--udid", "T-1", "--channel", CHANNEL, "--display-name", "Room-7"]).unwrap();
+    let more = ["--channel", CHANNEL, "--display-name", "Room-7", "--update-token", "token"];
+    let write = [&["--udid", "T-1"][..], &more].concat();
+    assert!(
+        bench.write("one.img", &write).unwrap_err().contains("chmod 600"),
+        "everybody may read the token"
+    );
+    fs::set_permissions(bench.path("token"), fs::Permissions::from_mode(0o600)).unwrap();
+    bench.write("one.img", &write).unwrap();
+    let record = fs::read_to_string(bench.path("record.jsonl")).unwrap();
+    assert!(!record.contains("secret-of-one-target") && !record.contains("PRIVATE KEY"), "{record}");
 
     // The service learns of it from the bench.
     let credentials = bench.path("credentials");
@@ -377,6 +391,9 @@ fn a_terminal_joins_by_nothing_but_what_the_bench_wrote() {
     );
     other("fsck.ext4", bench.dir.path(), &["-f", "-n", "factory.ext4"]);
     other("debugfs", bench.dir.path(), &["-R", "rdump / factory", "factory.ext4"]);
+    let network = fs::read_to_string(factory.join("site.network")).unwrap();
+    assert!(network.contains("\nDHCP=yes\nNTP=192.0.2.3\n"), "{network}");
+    assert_eq!(fs::read_to_string(factory.join("update-token")).unwrap(), "secret-of-one-target\n");
     let virtual_board = fs::read_to_string(paths::root().join("board/profiles/virtual.toml")).unwrap();
     let (board, _) = virtual_board.split_once("[identity]").unwrap();
     let identity = format!("{board}[identity]\ndriver = \"factory\"\nfile = {:?}\n", factory.join("udid"));

@@ -306,3 +306,28 @@ pub(crate) async fn serve_panel(
     });
     Ok(ServedPanel { address, stop, task })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use rostrum_hal::sim::{VirtualBoard, VirtualBoardOptions};
+
+    use super::*;
+    use crate::loan::desk;
+
+    #[tokio::test]
+    async fn a_button_that_is_held_while_a_test_borrows_it_counts_as_let_go() {
+        let board = VirtualBoard::new(VirtualBoardOptions::default());
+        let (borrower, lender) = desk();
+        let (inputs, mut happened) = mpsc::unbounded_channel();
+        watch_buttons(Box::new(board.buttons()), lender, &inputs);
+        board.press(ButtonRole::VolumeUp, true);
+        assert!(matches!(happened.recv().await, Some(Input::Button(ButtonRole::VolumeUp))));
+        let loan = borrower.borrow().await;
+        assert!(loan.is_some());
+        assert!(matches!(happened.recv().await, Some(Input::ButtonReleased(ButtonRole::VolumeUp))));
+        drop(loan);
+        board.press(ButtonRole::VolumeUp, false);
+        assert!(matches!(happened.recv().await, Some(Input::ButtonReleased(ButtonRole::VolumeUp))));
+    }
+}
