@@ -178,6 +178,33 @@ describe("the panel", () => {
     await by("leave").waitFor();
   });
 
+  it("asks twice before it resets the device, and shows the count-down of its buttons", async () => {
+    await open(PHONE);
+    await by("factory-reset-open").click();
+    await by("factory-reset-ask").click();
+    await by("factory-reset-cancel").click();
+    await by("factory-reset-ask").click();
+    expect(device.asked).toEqual([]);
+    await by("factory-reset-question").scrollIntoViewIfNeeded();
+    await shoot(page, "panel-factory-reset", false);
+    expect(await overflows()).toBe(false);
+    await by("factory-reset-confirm").click();
+    await expect.poll(() => device.asked).toEqual([{ method: "POST", path: "factory_reset", body: { confirm: true } }]);
+    device.show((state) => {
+      state.room.reset_in_s = 5;
+      state.errors = [{
+        code: "factory_reset_counts_down", severity: "warning", since_us: state.now_us,
+        message: "The terminal forgets everything and is reset to factory in 5 s.", hint: "Let the buttons go to keep everything as it is.",
+      }];
+    });
+    await by("problem-factory_reset_counts_down").waitFor();
+    expect(await by("factory-reset-ask").isDisabled()).toBe(true);
+    device.show((state) => {
+      state.can_reset = false;
+    });
+    await by("factory-reset").waitFor({ state: "detached" });
+  });
+
   it("shows what the device refused and its hint", async () => {
     await open();
     device.answers["POST join"] = {

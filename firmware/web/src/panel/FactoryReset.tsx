@@ -9,7 +9,7 @@ export function FactoryReset() {
   const [asks, setAsks] = useState(false);
   const running = state.room.reset_in_s !== null;
   return (
-    <section className="card stack" data-testid="factory-reset">
+    <section className="card stack factory-reset" data-testid="factory-reset">
       <details className="more">
         <summary data-testid="factory-reset-open"><h2 className="row"><Icon name="trash" /> Reset to factory</h2></summary>
         <div className="stack">
