@@ -1,4 +1,4 @@
-//! The name that the factory gave a board: in its device tree, in an EEPROM, or in a file.
+//! The name that the factory gave a board: in its factory partition, in its device tree, in an EEPROM, or in a file.
 //!
 //! Properties of the device tree are files under `/sys/firmware/devicetree/base` (Devicetree Specification
 //! §2.2.4, `<string>`; `Documentation/ABI/testing/sysfs-firmware-ofw`), EEPROMs those of the drivers `at24`
@@ -23,6 +23,9 @@ const MOST: u64 = 4096;
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Options {
+    /// A text file with the name and nothing else, in a partition that is read-only in use: `/factory/udid`. Before all
+    /// others, as a bench that names terminals means it.
+    partition: Option<PathBuf>,
     /// A property of the device tree, such as `serial-number` or `chosen/udid`.
     device_tree: Option<PathBuf>,
     /// Bytes of an EEPROM.
@@ -51,13 +54,14 @@ fn longest_udid() -> u16 {
 pub(crate) fn open(device: &Device<'_>) -> Result<Box<dyn Identity>, BoardError> {
     let places = device.options::<Options>()?.places(Path::new(DEVICE_TREE));
     if places.is_empty() {
-        return Err(device.wrong("give a place: device_tree, eeprom or file"));
+        return Err(device.wrong("give a place: partition, device_tree, eeprom or file"));
     }
     Ok(Box::new(FactoryIdentity { places }))
 }
 
 impl Options {
     fn places(self, device_tree: &Path) -> Vec<Place> {
+        let partition = self.partition.map(|path| Place { path, offset: 0, length: MOST, ends: &[] });
         let property = self.device_tree.map(|property| Place {
             path: in_device_tree(device_tree, &property),
             offset: 0,
@@ -71,7 +75,7 @@ impl Options {
             ends: &[0, 0xff],
         });
         let file = self.file.map(|path| Place { path, offset: 0, length: MOST, ends: &[] });
-        [property, eeprom, file].into_iter().flatten().collect()
+        [partition, property, eeprom, file].into_iter().flatten().collect()
     }
 }
 
@@ -154,6 +158,7 @@ mod tests {
 
         fn udid(&self) -> Result<Udid, IdentityError> {
             let options = Options {
+                partition: Some(self.0.path().join("partition")),
                 device_tree: Some("/proc/device-tree/serial-number".into()),
                 eeprom: Some(Eeprom { path: self.0.path().join("eeprom"), offset: 4, length: 16 }),
                 file: Some(self.0.path().join("udid")),
@@ -168,14 +173,14 @@ mod tests {
 
     #[test]
     fn the_first_place_that_has_something_decides() {
-        let all: [(&str, &[u8]); 3] = [
+        let all: [(&str, &[u8]); 4] = [
+            ("partition", b"bench-1\n"),
             ("serial-number", b"tree-1\0"),
             ("eeprom", b"\x01\x02\x03\x04rom-1\0junk"),
             ("udid", b"file-1\n"),
         ];
-        assert_eq!(Machine::with(&all).name(), "tree-1");
-        assert_eq!(Machine::with(&all[1..]).name(), "rom-1");
-        assert_eq!(Machine::with(&all[2..]).name(), "file-1");
+        let names = ["bench-1", "tree-1", "rom-1", "file-1"];
+        assert_eq!([0, 1, 2, 3].map(|first| Machine::with(&all[first..]).name()), names);
     }
 
     #[test]
@@ -231,10 +236,10 @@ mod tests {
     proptest! {
         #[test]
         fn no_content_panics(
-            contents: [Vec<u8>; 3], present: [bool; 3], offset: u32, length: u16,
+            contents: [Vec<u8>; 4], present: [bool; 4], offset: u32, length: u16,
         ) {
             let machine = Machine::with(&[]);
-            let names = ["serial-number", "eeprom", "udid"];
+            let names = ["partition", "serial-number", "eeprom", "udid"];
             for ((name, content), present) in names.iter().zip(&contents).zip(present) {
                 if present {
                     fs::write(machine.0.path().join(name), content).unwrap();
