@@ -184,3 +184,37 @@ fn a_registration_binds_a_terminal_to_its_channels_and_its_user() {
     assert_eq!(listed[0]["public_key"], line.as_str(), "{listed}");
     assert_eq!((&listed[0]["user"], &listed[0]["channels"][0]), (&json!("room"), &json!(CHANNEL)));
 }
+
+#[test]
+fn a_key_that_is_sealed_to_its_machine_is_opened_by_systemd_alone() {
+    let lab = Lab::new().unwrap();
+    let opened = lab.dir().join("opened");
+    let room = Keyed::new(&lab, &format!("device_key = {{ file = {opened:?} }}"));
+    let (sealed, secret) = (room.dir.join("device-key.cred"), room.dir.join("secret"));
+    let seal = || {
+        let mut command = room.command();
+        // The secret of an installation, in the place of this machine's own.
+        command
+            .env("SYSTEMD_CREDENTIAL_SECRET", &secret)
+            .args(["device-key", "--make", "--seal"])
+            .arg(&sealed);
+        command.output().unwrap()
+    };
+    let made = seal();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let line = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+    let text = fs::read_to_string(&sealed).unwrap();
+    assert!(!text.contains("PRIVATE") && fs::metadata(&sealed).unwrap().len() > 200, "{text}");
+    assert!(!seal().status.success() && fs::read_to_string(&sealed).unwrap() == text, "it made another one");
+
+    // As systemd does it for the unit.
+    let open = |name: &str| {
+        let mut creds = Command::new("systemd-creds");
+        creds.env("SYSTEMD_CREDENTIAL_SECRET", &secret).args(["decrypt", &format!("--name={name}")]);
+        creds.arg(&sealed).arg("-").output().unwrap()
+    };
+    assert!(!open("another").status.success(), "it opens under another name");
+    fs::write(&opened, open("device-key").stdout).unwrap();
+    fs::set_permissions(&opened, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    assert_eq!(room.key(&[]).unwrap(), line);
+}

@@ -6,6 +6,7 @@
 
 pub(crate) mod file;
 mod pkcs11;
+pub mod sealed;
 
 use std::path::PathBuf;
 

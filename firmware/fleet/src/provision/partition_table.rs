@@ -195,6 +195,37 @@ mod tests {
         assert_eq!(partitions(&[]), None);
     }
 
+    /// A disk of a terabyte that is empty but for its beginning, and of which nobody reads much at once.
+    struct Large(Cursor<Vec<u8>>);
+
+    impl Read for Large {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            assert!(
+                into.len() <= (MOST_ENTRIES * MOST_ENTRY_BYTES) as usize,
+                "it reads {} bytes",
+                into.len()
+            );
+            into.fill(0);
+            let count = into.len();
+            let _ = self.0.read(into)?;
+            Ok(count)
+        }
+    }
+
+    impl Seek for Large {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            self.0.seek(to)
+        }
+    }
+
+    #[test]
+    fn a_large_disk_with_a_table_that_claims_to_be_large_takes_no_memory() {
+        for (entries, bytes) in [(100_000_000, 128), (1024, 100_000_000)] {
+            let mut large = Large(Cursor::new(disk(2, entries, bytes, &[])));
+            read(&mut large, 1 << 40).unwrap();
+        }
+    }
+
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..4096)) {
