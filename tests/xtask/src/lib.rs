@@ -3,10 +3,12 @@
 pub mod bench;
 pub mod demo;
 pub mod go;
+pub mod image;
 pub mod livekit;
 pub mod paths;
 pub mod process;
 pub mod prove;
+pub mod recipes;
 pub mod rig;
 pub mod room;
 pub mod screenshots;

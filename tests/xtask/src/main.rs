@@ -1,7 +1,7 @@
 //! `cargo xtask`: one door to everything a developer, CI or a curious visitor runs.
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, demo, prove, rig, screenshots, setup, test};
+use xtask::{bench, demo, prove, recipes, rig, screenshots, setup, test};
 
 /// Installs what is needed (saying what and why), then runs the demo, the tests or the benches.
 #[derive(Parser)]
@@ -25,6 +25,10 @@ enum Command {
     Rig(rig::Options),
     /// Builds rostrumd and channeld for this machine or for an arm64 board, and prints where they are.
     Build(rig::BuildOptions),
+    /// Builds the panel's and the guest's pages, which images are made with.
+    Pages,
+    /// Makes the lists of crates of Yocto's recipes anew, after Cargo.lock changed.
+    Recipes,
     /// Makes the README's screenshots again from a running demo.
     Screenshots,
     /// Installs everything the other commands need, and nothing else.
@@ -39,6 +43,8 @@ fn main() -> anyhow::Result<()> {
         Command::Prove(options) => prove::run(&options),
         Command::Rig(options) => rig::run(&options),
         Command::Build(options) => rig::build(&options),
+        Command::Pages => setup::pages(),
+        Command::Recipes => recipes::run(),
         Command::Screenshots => screenshots::run(),
         Command::Setup => setup::everything(),
     }

@@ -58,9 +58,11 @@ const RUN_PACKAGES: &[(&str, &str)] = &[
 const TEST_PACKAGES: &[(&str, &str)] = &[
     ("chromium", "the guest's real browser"),
     ("ffmpeg", "makes films and sounds for tests"),
+    ("grub-common", "reads the boot loader's configuration of PCs"),
     ("iproute2", "hosts and narrow links of tests (ip, tc, ss)"),
     ("nftables", "networks of tests that block UDP"),
     ("coturn", "TURN server of tests"),
+    ("device-tree-compiler", "compiles boards' overlays"),
     ("openssl", "certificates of tests"),
     ("softhsm2", "a PKCS#11 token in software"),
     ("systemd", "checks units, makes users"),
@@ -227,12 +229,30 @@ pub(crate) fn fingerprint_of(dir: &Path, into: &mut Vec<u8>) -> anyhow::Result<(
 
 /// Where the Python packages are; named after the list of them, so that another list gets another place.
 pub fn venv_dir() -> PathBuf {
-    let list = fs::read(requirements()).unwrap_or_default();
+    venv_of(&requirements())
+}
+
+fn venv_of(list: &Path) -> PathBuf {
+    let list = fs::read(list).unwrap_or_default();
     paths::cache().join(format!("venv-{:016x}", fnv1a(&list)))
 }
 
+/// Folder of `kas` and `oelint-adv`, of the versions in `yocto/requirements.txt`.
+///
+/// # Errors
+/// When they cannot be installed.
+pub fn yocto_tools() -> anyhow::Result<PathBuf> {
+    let list = paths::root().join("yocto/requirements.txt");
+    make_venv(&list, "kas, which builds Yocto's images, and oelint-adv, which reads recipes")?;
+    Ok(venv_of(&list).join("bin"))
+}
+
 fn venv() -> anyhow::Result<()> {
-    let dir = venv_dir();
+    make_venv(&requirements(), "LiveKit's Python SDK (libwebrtc), aiortc, and what reads pictures and sound")
+}
+
+fn make_venv(list: &Path, what: &str) -> anyhow::Result<()> {
+    let dir = venv_of(list);
     once(&dir.join("complete"), b"1", || {
         require("python3", "--version", "Python 3.11 or newer")?;
         if dir.exists() {
@@ -246,8 +266,8 @@ fn venv() -> anyhow::Result<()> {
         fs::create_dir_all(paths::cache())?;
         run("python: making a virtual environment", Command::new("python3").args(["-m", "venv"]).arg(&dir))?;
         run(
-            "pip: installing LiveKit's Python SDK (libwebrtc), aiortc, and what reads pictures and sound",
-            Command::new(dir.join("bin/pip")).args(["install", "-q", "--no-input", "-r"]).arg(requirements()),
+            &format!("pip: installing {what}"),
+            Command::new(dir.join("bin/pip")).args(["install", "-q", "--no-input", "-r"]).arg(list),
         )
     })
 }

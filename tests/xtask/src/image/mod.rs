@@ -1,0 +1,3 @@
+//! `cargo xtask image`: what is flashed to terminals.
+
+pub mod kas;
