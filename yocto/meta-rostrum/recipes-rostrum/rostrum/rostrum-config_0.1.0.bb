@@ -1,0 +1,25 @@
+SUMMARY = "Configuration of the terminal"
+DESCRIPTION = "What is the same for all terminals of a board. What makes one of them that of a certain room is on the \
+               factory partition."
+
+require recipes-rostrum/rostrum-package.inc
+
+LIC_FILES_CHKSUM = "file://${ROSTRUM_SOURCE}/LICENSE-MIT;md5=0c4a7c7604c55fcb9cff1a8a40d6087b"
+
+SRC_URI = "file://rostrumd.toml.in"
+
+S = "${UNPACKDIR}"
+
+# Name of a profile of board/profiles, or path of a file on the device. The machine says which.
+ROSTRUM_PROFILE ??= "virtual"
+
+PACKAGE_ARCH = "${MACHINE_ARCH}"
+
+do_install() {
+    install -d ${D}${sysconfdir}/rostrum
+    sed -e 's|@PROFILE@|${ROSTRUM_PROFILE}|' ${S}/rostrumd.toml.in > ${D}${sysconfdir}/rostrum/rostrumd.toml
+    chmod 0644 ${D}${sysconfdir}/rostrum/rostrumd.toml
+}
+
+FILES:${PN} += "${sysconfdir}/rostrum"
+CONFFILES:${PN} += "${sysconfdir}/rostrum/rostrumd.toml"

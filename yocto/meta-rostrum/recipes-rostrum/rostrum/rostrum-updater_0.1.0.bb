@@ -1,0 +1,29 @@
+SUMMARY = "Updates the terminal, and checks that a new version is well"
+SUMMARY:rostrum-provision = "Provisions terminals on a bench"
+DESCRIPTION = "Takes updates from a server, a stick or the panel, has RAUC install them, and calls a slot good only when \
+               all works. The bench's program rostrum-provision comes with it, in a package of its own."
+
+require rostrum.inc
+require ${BPN}-crates.inc
+
+SRC_URI += "\
+    file://rostrum-boot-complete.service \
+    file://rostrum-updater.service \
+"
+
+ROSTRUM_PACKAGE = "rostrum-fleet"
+ROSTRUM_PROGRAMS = "rostrum-provision rostrum-updater"
+
+SYSTEMD_SERVICE:${PN} = "rostrum-boot-complete.service rostrum-updater.service"
+
+PACKAGE_BEFORE_PN = "rostrum-provision"
+FILES:rostrum-provision += "${bindir}/rostrum-provision"
+
+RDEPENDS:rostrum-provision += "e2fsprogs-mke2fs"
+RDEPENDS:${PN} += "\
+    ca-certificates \
+    rauc \
+    rostrum-common \
+    rostrum-config \
+    rostrum-rauc-conf \
+"
