@@ -58,16 +58,8 @@ pub struct Signing<'a> {
 /// when the build fails.
 pub fn build(machine: &str, signing: &Signing<'_>) -> anyhow::Result<()> {
     let file = configuration(machine)?;
-    ensure!(
-        !setup::is_root(),
-        "bitbake refuses to work with root's rights: run `cargo xtask image {machine}` as another user"
-    );
-    if machine == "imx8mp-evk" {
-        ensure!(
-            std::env::var("ACCEPT_FSL_EULA").is_ok_and(|accepted| accepted == "1"),
-            "this board's firmware is NXP's: read the file EULA of meta-freescale, and set ACCEPT_FSL_EULA=1 to accept it"
-        );
-    }
+    not_as_root(machine, setup::is_root())?;
+    licences_accepted(machine, std::env::var("ACCEPT_FSL_EULA").ok().as_deref())?;
     let work = paths::target().join("yocto");
     std::fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
     enough_disk(&work, free_bytes(&work)?)?;
@@ -99,6 +91,23 @@ fn configuration(machine: &str) -> anyhow::Result<PathBuf> {
         MACHINES.join(", ")
     );
     Ok(paths::root().join(format!("yocto/kas/{machine}.yml")))
+}
+
+fn not_as_root(machine: &str, is_root: bool) -> anyhow::Result<()> {
+    ensure!(
+        !is_root,
+        "bitbake refuses to work with root's rights: run `cargo xtask image {machine}` as another user"
+    );
+    Ok(())
+}
+
+/// What whoever builds has to have accepted, for the firmware of some boards.
+fn licences_accepted(machine: &str, fsl_eula: Option<&str>) -> anyhow::Result<()> {
+    ensure!(
+        machine != "imx8mp-evk" || fsl_eula == Some("1"),
+        "this board's firmware is NXP's: read the file EULA of meta-freescale, and set ACCEPT_FSL_EULA=1 to accept it"
+    );
+    Ok(())
 }
 
 /// Free bytes of the disk that `dir` is on.
@@ -176,12 +185,16 @@ mod tests {
 
     #[test]
     fn nobody_builds_as_root() {
-        if !setup::is_root() {
-            return; // As another user there is nothing to refuse, and the next check would install packages.
-        }
-        let nothing = Path::new("/nonexistent");
-        let signing = Signing { keyring: nothing, certificate: nothing, key: nothing };
-        let error = build("raspberrypi4", &signing).unwrap_err().to_string();
+        not_as_root("raspberrypi4", false).unwrap();
+        let error = not_as_root("raspberrypi4", true).unwrap_err().to_string();
         assert!(error.contains("as another user"), "{error}");
+    }
+
+    #[test]
+    fn a_makers_licence_is_accepted_by_a_person_or_not_at_all() {
+        licences_accepted("raspberrypi4", None).unwrap();
+        licences_accepted("imx8mp-evk", Some("1")).unwrap();
+        let error = licences_accepted("imx8mp-evk", None).unwrap_err().to_string();
+        assert!(error.contains("ACCEPT_FSL_EULA=1"), "{error}");
     }
 }

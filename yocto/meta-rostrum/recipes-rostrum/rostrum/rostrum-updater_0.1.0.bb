@@ -8,13 +8,18 @@ require ${BPN}-crates.inc
 
 SRC_URI += "\
     file://rostrum-boot-complete.service \
+    file://rostrum-trial.service \
+    file://rostrum-trial.timer \
     file://rostrum-updater.service \
 "
 
 ROSTRUM_PACKAGE = "rostrum-fleet"
 ROSTRUM_PROGRAMS = "rostrum-provision rostrum-updater"
 
-SYSTEMD_SERVICE:${PN} = "rostrum-boot-complete.service rostrum-updater.service"
+SYSTEMD_SERVICE:${PN} = "rostrum-boot-complete.service rostrum-trial.timer rostrum-updater.service"
+# What the timer starts is enabled by nobody.
+ROSTRUM_UNITS = "${SYSTEMD_SERVICE:${PN}} rostrum-trial.service"
+FILES:${PN} += "${systemd_system_unitdir}/rostrum-trial.service"
 
 PACKAGE_BEFORE_PN = "rostrum-provision"
 FILES:rostrum-provision += "${bindir}/rostrum-provision"
