@@ -6,7 +6,10 @@ require recipes-rostrum/rostrum-package.inc
 
 LIC_FILES_CHKSUM = "file://${ROSTRUM_SOURCE}/LICENSE-MIT;md5=0c4a7c7604c55fcb9cff1a8a40d6087b"
 
-SRC_URI = "file://rostrumd.toml.in"
+SRC_URI = "\
+    file://rostrum-updater.toml \
+    file://rostrumd.toml.in \
+"
 
 S = "${UNPACKDIR}"
 
@@ -19,6 +22,7 @@ do_install() {
     install -d ${D}${sysconfdir}/rostrum
     sed -e 's|@PROFILE@|${ROSTRUM_PROFILE}|' ${S}/rostrumd.toml.in > ${D}${sysconfdir}/rostrum/rostrumd.toml
     chmod 0644 ${D}${sysconfdir}/rostrum/rostrumd.toml
+    install -m 0644 ${S}/rostrum-updater.toml ${D}${sysconfdir}/rostrum/rostrum-updater.toml
 }
 
 FILES:${PN} += "${sysconfdir}/rostrum"
