@@ -26,4 +26,4 @@ do_install() {
 }
 
 FILES:${PN} += "${sysconfdir}/rostrum"
-CONFFILES:${PN} += "${sysconfdir}/rostrum/rostrumd.toml"
+CONFFILES:${PN} += "${sysconfdir}/rostrum/rostrum-updater.toml ${sysconfdir}/rostrum/rostrumd.toml"
