@@ -11,10 +11,11 @@ RDEPENDS:${PN} = "\
     channeld \
     os-release \
     packagegroup-core-boot \
+    packagegroup-machine-base \
     rauc \
     rostrum-rauc-conf \
     rostrum-system \
     rostrum-updater \
     rostrumd \
-    tzdata-core \
+    tzdata \
 "
