@@ -38,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) picture: Picture,
     #[serde(default)]
     pub(crate) screen: Screen,
+    /// Socket at which `rostrum-updater` reaches this program; without it nobody looks after updates.
+    pub(crate) updates: Option<Updates>,
     /// Where the terminal can be reset to factory.
     pub(crate) factory_reset: Option<FactoryReset>,
 }
@@ -213,6 +215,14 @@ impl Screen {
         let minutes = u64::from(self.standby_after_minutes);
         (minutes > 0).then(|| Duration::from_secs(minutes * 60))
     }
+}
+
+/// How `rostrum-updater` reaches this program.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Updates {
+    /// A Unix socket, which this program makes.
+    pub(crate) socket: PathBuf,
 }
 
 /// How the system is asked to reset this terminal to factory.

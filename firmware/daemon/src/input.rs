@@ -1,11 +1,14 @@
 //! Everything that can happen to the terminal, on its way to the one task that decides.
 
+use std::collections::BTreeSet;
+
 use rostrum_board::Section;
-use rostrum_hal::{DeviceKind, buttons::ButtonRole};
+use rostrum_fleet::update::{status::Status as UpdateStatus, terminal::TestResult};
+use rostrum_hal::{DeviceKind, buttons::ButtonRole, selftest::Part as SelftestPart};
 use rostrum_media::Layer;
 use rostrum_panel::PanelCommand;
 use rostrum_room::Part;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     screen::{Seats, Which},
@@ -39,6 +42,10 @@ pub(crate) enum Input {
     Exchanged { kind: DeviceKind, name: String, section: Option<Section> },
     /// Something happened in a test of the devices; `run` counts them.
     Test { run: u64, event: TestEvent },
+    /// How updates stand; `None` when nobody looks after them any more.
+    Update(Option<UpdateStatus>),
+    /// Whoever looks after updates wants parts tested.
+    TestWanted { parts: BTreeSet<SelftestPart>, answer: oneshot::Sender<TestResult> },
     /// A part failed.
     Faulty { part: Part, detail: String },
     /// A part works.

@@ -24,6 +24,7 @@ mod selftest;
 mod senses;
 mod stay;
 mod tokens;
+mod updates;
 mod voice;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -51,6 +52,7 @@ use crate::{
     screen_switch::ScreenSwitch,
     selftest::panel::{Surroundings, Tests},
     stay::{Inlets, Outlet},
+    updates::UpdaterLink,
     voice::VoiceWiring,
 };
 
@@ -264,6 +266,7 @@ async fn work(
             pages_dir: config.panel.pages,
             password_file: config.data_dir.join("panel-password"),
             presets_file: config.data_dir.join("camera-presets.json"),
+            bundle_file: config.data_dir.join("bundle.raucb"),
         },
     )
     .await?;
@@ -284,6 +287,9 @@ async fn work(
         service: service.url.clone(),
         inputs: inputs.clone(),
     });
+
+    // Whoever looks after updates.
+    let updates = config.updates.map(|updates| UpdaterLink::listen(&updates.socket, &inputs)).transpose()?;
 
     // The task that decides.
     let control = Control {
@@ -323,6 +329,8 @@ async fn work(
         exchange,
         chosen: kept.devices,
         tests,
+        update: None,
+        updates,
         factory_reset: config.factory_reset.map(|reset| FactoryReset::new(reset.request)),
     };
     print(&format!("rostrumd ready panel=http://{}", panel.address))?;

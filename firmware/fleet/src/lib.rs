@@ -5,5 +5,5 @@ pub mod device_key;
 pub mod https;
 pub mod provision;
 pub mod selftest;
-pub mod update;
 pub mod site;
+pub mod update;

@@ -1,6 +1,6 @@
 //! What the panel asks of the daemon.
 
-use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use rostrum_hal::{DeviceKind, selftest::Part};
 use tokio::sync::oneshot;
@@ -86,6 +86,25 @@ pub enum PanelCommand {
     },
     /// Reset the terminal to factory; whoever asks meant it. Answered when it is on its way.
     FactoryReset {
+        /// The answer.
+        reply: Reply<()>,
+    },
+    /// Ask the update server now.
+    CheckUpdates {
+        /// The answer.
+        reply: Reply<()>,
+    },
+    /// Say yes or no to the version that the update server offers.
+    ConfirmUpdate {
+        /// Yes.
+        yes: bool,
+        /// The answer.
+        reply: Reply<()>,
+    },
+    /// Install a bundle that a person brought. Answered when it is handed on.
+    InstallUpdate {
+        /// Where it is.
+        path: PathBuf,
         /// The answer.
         reply: Reply<()>,
     },

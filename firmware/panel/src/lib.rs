@@ -18,6 +18,7 @@ mod security;
 mod serve;
 mod settings;
 mod state;
+mod updates;
 mod watchers;
 
 use std::path::PathBuf;
@@ -38,6 +39,7 @@ pub use state::{
     CameraState, Device, Devices, Indicators, Light, Participant, Problem, Quality, RoomState, State,
     Statistics,
 };
+pub use updates::{Update, UpdateEnd, UpdatePhase};
 pub use watchers::Watchers;
 
 /// What the daemon gives the panel.
@@ -71,6 +73,8 @@ pub struct PanelConfig {
     pub password_file: PathBuf,
     /// File of the camera's presets (JSON); made with the first.
     pub presets_file: PathBuf,
+    /// Where an update bundle that a person brings is put, in the place of the one before.
+    pub bundle_file: PathBuf,
 }
 
 /// What all requests share.
@@ -86,4 +90,7 @@ pub(crate) struct Panel {
     board: Option<VirtualBoard>,
     desk: Option<Arc<desk::Desk>>,
     gate: security::Gate,
+    bundle_file: PathBuf,
+    /// Held while somebody brings a bundle.
+    upload: tokio::sync::Mutex<()>,
 }

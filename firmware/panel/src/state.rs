@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::board::BoardState;
 use crate::devices::Selftest;
-use crate::{schema, settings::Settings};
+use crate::{schema, settings::Settings, updates::Update};
 
 /// Everything there is to show.
 ///
@@ -47,6 +47,8 @@ pub struct State {
     pub selftest: Option<Selftest>,
     /// Counters and measurements of the meeting.
     pub statistics: Statistics,
+    /// How updates of the software stand; `null` when nobody looks after them.
+    pub update: Option<Update>,
     /// Whether the terminal can be reset to factory.
     pub can_reset: bool,
     /// The board is the virtual one: its buttons, lights and faults are under `/api/v1/board`.

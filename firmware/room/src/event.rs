@@ -70,11 +70,25 @@ pub enum Event {
         /// What the system said, for people.
         detail: String,
     },
+    /// A new version of the terminal's software comes, or does not any more.
+    Update(Option<Update>),
     /// The program is to end: leave, then [`crate::Command::Exit`].
     Shutdown,
     /// Time passed. Send one at start and then about once a second; ten times a second while
     /// [`crate::Room::is_held`].
     Tick,
+}
+
+/// How far a new version of the terminal's software is, when people see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Update {
+    /// It is being written.
+    Installing,
+    /// The terminal restarts into it.
+    Restarting,
+    /// It shows that it is good.
+    Checking,
 }
 
 /// What the panel can ask for.

@@ -14,7 +14,7 @@ mod screen;
 mod status;
 
 pub use command::{Command, Commands};
-pub use event::{Event, Part, Request};
+pub use event::{Event, Part, Request, Update};
 pub use mute::MuteReason;
 pub use note::{Note, Severity};
 pub use reset::{RESET_HOLD, RESET_PATIENCE, RESET_SILENCE, Reset, ResetButtons};

@@ -1,6 +1,6 @@
 //! What people are told, in plain words.
 
-use crate::{Part, Reset};
+use crate::{Part, Reset, Update};
 use rostrum_hal::Timestamp;
 use std::borrow::Cow;
 
@@ -81,6 +81,21 @@ impl Note {
         let message = format!("The terminal was not reset to factory: {detail}.");
         let hint = "Nothing was forgotten. Switch it off and on, and try again.";
         Self::new(now, "factory_reset_failed", Severity::Error, message, hint)
+    }
+
+    /// The note of a new version that comes.
+    pub(crate) fn update(now: Timestamp, update: Update) -> Self {
+        let (message, hint) = match update {
+            Update::Installing => (
+                "A new version is being installed.",
+                "Leave the terminal on power; you can meet all the same.",
+            ),
+            Update::Restarting => ("The terminal restarts into a new version.", "It is back in a minute."),
+            Update::Checking => {
+                ("A new version shows that it is good.", "If it is not, the one before comes back by itself.")
+            }
+        };
+        Self::new(now, "updating", Severity::Info, message, hint)
     }
 
     /// The note of a failed part.

@@ -5,7 +5,7 @@ use crate::mute::Mute;
 use crate::note::microseconds;
 use crate::reset::{CountDown, ResetButtons, Turn};
 use crate::screen::Screen;
-use crate::{Command, Commands, Event, MuteReason, Note, Part, Phase, Request, Severity, Status};
+use crate::{Command, Commands, Event, MuteReason, Note, Part, Phase, Request, Severity, Status, Update};
 use rostrum_hal::Timestamp;
 use rostrum_hal::buttons::ButtonRole;
 use rostrum_hal::indicator::{IndicatorRole, Signal};
@@ -74,6 +74,8 @@ pub struct Room {
     /// The trouble with the service that lasts, or why the last meeting ended.
     service_note: Option<Note>,
     reset: CountDown,
+    /// While a new version comes.
+    update: Option<(Update, Note)>,
     /// Why the last reset did not happen.
     reset_note: Option<Note>,
     /// The volume before the buttons were held that reset.
@@ -99,6 +101,7 @@ impl Room {
             covered: None,
             service_note: None,
             reset: CountDown::new(config.factory_reset.unwrap_or_default()),
+            update: None,
             reset_note: None,
             volume_before: config.volume.min(100),
             reset_commanded: false,
@@ -139,6 +142,7 @@ impl Room {
             Event::FarEndMuted { muted: false } => self.told.service_muted = None,
             Event::Faulty { part, detail } => self.faulty(now, part, &detail, &mut actions),
             Event::Healthy { part } => self.healthy(part),
+            Event::Update(update) => self.update(now, update, &mut actions),
             Event::Shutdown => {
                 self.stopping = true;
                 self.leave(now, &mut actions);
@@ -172,7 +176,13 @@ impl Room {
             volume: self.config.volume,
             join_muted: self.config.join_muted,
             reset: self.reset.shown(),
-            signals: signals(self.phase, !self.faults.is_empty(), muted, self.reset.shown()),
+            signals: signals(
+                self.phase,
+                !self.faults.is_empty(),
+                muted,
+                self.reset.shown(),
+                self.update.as_ref().map(|(update, _)| *update),
+            ),
             notes: self.notes(),
         }
     }
@@ -186,6 +196,7 @@ impl Room {
         let mut notes: Vec<Note> =
             self.faults.values().chain(&self.covered).chain(&self.service_note).cloned().collect();
         notes.extend(self.reset_note.clone());
+        notes.extend(self.update.as_ref().map(|(_, note)| note.clone()));
         notes.extend(
             self.reset.shown().zip(self.reset.since()).map(|(reset, since)| Note::reset(since, reset)),
         );
@@ -226,6 +237,16 @@ impl Room {
                 self.reset_begins(now, actions);
             }
             Request::FactoryReset => {}
+        }
+    }
+
+    fn update(&mut self, now: Timestamp, update: Option<Update>, actions: &mut Commands) {
+        if self.update.as_ref().map(|(update, _)| *update) == update {
+            return;
+        }
+        self.update = update.map(|update| (update, Note::update(now, update)));
+        if let Some((_, note)) = &self.update {
+            actions.push(Command::Notify(note.clone()));
         }
     }
 

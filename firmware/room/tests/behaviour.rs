@@ -6,7 +6,7 @@ use rostrum_hal::buttons::ButtonRole;
 use rostrum_hal::indicator::{IndicatorRole, Signal};
 use rostrum_room::{
     Command, Commands, Event, JOIN_SLOW, LEAVE_PATIENCE, MuteReason, Note, Part, Phase, RESET_HOLD,
-    RESET_PATIENCE, Request, Reset, ResetButtons, Room, RoomConfig,
+    RESET_PATIENCE, Request, Reset, ResetButtons, Room, RoomConfig, Update,
 };
 use std::time::Duration;
 
@@ -369,6 +369,28 @@ fn held(volume: u8, in_channel: bool) -> Bench {
     bench.then(Event::Button(ButtonRole::VolumeUp));
     bench.then(Event::Button(ButtonRole::VolumeDown));
     bench
+}
+
+#[test]
+fn a_new_version_shows_in_the_lights_and_in_words_and_never_in_a_meeting() {
+    let mut bench = Bench::new(RoomConfig::default());
+    bench.then(Event::Tick);
+    let commands = bench.then(Event::Update(Some(Update::Installing)));
+    assert_eq!(notified(&commands)[0].code, "updating");
+    let installing = status_light(&bench);
+    assert!(installing.blink.is_some() && installing.rgb[2] > installing.rgb[0], "{installing:?}");
+    assert!(bench.then(Event::Update(Some(Update::Installing))).is_empty(), "told once");
+    bench.then(Event::Update(Some(Update::Restarting)));
+    assert_ne!(status_light(&bench), installing);
+    assert_eq!(bench.codes(), ["updating"]);
+    bench.then(faulty(Part::Camera));
+    assert_eq!(status_light(&bench).rgb, Signal::RED.rgb, "a fault matters more");
+    bench.then(Event::Healthy { part: Part::Camera });
+    bench.then(Event::Button(ButtonRole::Join));
+    bench.then(Event::Joined);
+    assert_eq!(status_light(&bench), Signal::GREEN);
+    bench.then(Event::Update(None));
+    assert!(bench.codes().is_empty());
 }
 
 fn status_light(bench: &Bench) -> Signal {

@@ -6,6 +6,7 @@ use rostrum_hal::buttons::ButtonRole;
 use rostrum_hal::indicator::{IndicatorRole, Signal};
 use rostrum_room::{
     Command, Event, LEAVE_PATIENCE, Part, Phase, RESET_HOLD, Request, Reset, ResetButtons, Room, RoomConfig,
+    Update,
 };
 use std::time::Duration;
 
@@ -43,6 +44,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         2 => any::<bool>().prop_map(|muted| Event::FarEndMuted { muted }),
         2 => part().prop_map(|part| Event::Faulty { part, detail: String::new() }),
         2 => part().prop_map(|part| Event::Healthy { part }),
+        1 => prop_oneof![Just(None), Just(Some(Update::Installing)), Just(Some(Update::Checking))].prop_map(Event::Update),
         2 => Just(Event::Tick),
     ]
 }

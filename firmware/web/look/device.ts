@@ -1,4 +1,4 @@
-import type { BrowserContext, WebSocketRoute } from "playwright-core";
+import type { BrowserContext, Request, WebSocketRoute } from "playwright-core";
 import type { Control, State } from "../src/panel/types";
 import { ORIGIN } from "./browser";
 
@@ -27,7 +27,7 @@ export function freshState(): State {
       self_view: true, join_muted: false,
     },
     guest_link: "http://192.168.1.20:7880/guest?channel=boardroom&invite=eyJhbGciOiJIUzI1NiJ9.eyJjaCI6ImJvYXJkcm9vbSJ9.5vA8",
-    errors: [], can_reset: true, virtual: true, selftest: null,
+    errors: [], update: null, can_reset: true, virtual: true, selftest: null,
     devices: {
       camera: { name: "Virtual camera", ok: true }, microphones: { name: "Virtual array", ok: true },
       speaker: { name: "Virtual speaker", ok: false }, encoder: { name: "x264enc", ok: true },
@@ -82,7 +82,7 @@ export class Device {
         await route.abort();
         return;
       }
-      const asked = { method: request.method(), path, body: request.postDataJSON() as unknown };
+      const asked = { method: request.method(), path, body: json(request) };
       if (path === "session" && asked.method === "GET") {
         await route.fulfill({ json: this.session });
         return;
@@ -106,6 +106,11 @@ export class Device {
     await Promise.all([...this.sockets].map((socket) => socket.close()));
     this.sockets.clear();
   }
+}
+
+/** What was sent, when it is JSON. */
+function json(request: Request): unknown {
+  return request.headers()["content-type"] === "application/octet-stream" ? null : (request.postDataJSON() as unknown);
 }
 
 const SCREEN = `<svg xmlns="http://www.w3.org/2000/svg" width="1280" height="720"><rect width="1280" height="720" fill="#234"/>

@@ -205,6 +205,44 @@ describe("the panel", () => {
     await by("factory-reset").waitFor({ state: "detached" });
   });
 
+  it("shows how an update goes, asks for a yes and takes a file", async () => {
+    await open(PHONE);
+    await by("join").waitFor();
+    expect(await by("updates").count()).toBe(0);
+    const update = (change: Partial<NonNullable<typeof device.state.update>>) =>
+      device.show((state) => {
+        state.update = {
+          phase: "idle", running: "1.0.0", version: null, percent: null, asks: false, reason: null, last: null, ...change,
+        };
+      });
+    update({});
+    await by("update-check").click();
+    await expect.poll(() => device.asked).toEqual([{ method: "POST", path: "updates/check", body: null }]);
+    update({ phase: "waiting", version: "1.1.0", asks: true });
+    await by("update-asks").scrollIntoViewIfNeeded();
+    await shoot(page, "panel-update-asks", false);
+    expect(await overflows()).toBe(false);
+    await by("update-yes").click();
+    await expect.poll(() => device.asked.at(-1)).toEqual({ method: "PUT", path: "updates/confirm", body: { yes: true } });
+    update({ phase: "waiting", version: "1.1.0", reason: "waits for the end of the meeting" });
+    await expect.poll(() => by("update-reason").textContent()).toBe("It waits for the end of the meeting.");
+    update({ phase: "installing", version: "1.1.0", percent: 42 });
+    await expect.poll(() => by("update-percent").textContent()).toBe("42 %");
+    expect(await by("update-check").isDisabled()).toBe(true);
+    await by("updates").scrollIntoViewIfNeeded();
+    await shoot(page, "panel-update-installing", false);
+    update({ running: "1.0.0", last: { ok: false, version: "1.1.0", text: "version 1.1.0 was given up: the self-test of camera failed" } });
+    await expect.poll(() => by("update-last").textContent()).toContain("the self-test of camera failed");
+    await by("updates").scrollIntoViewIfNeeded();
+    await shoot(page, "panel-update-failed", false);
+    device.answers["PUT updates/bundle"] = {
+      status: 507, body: { code: "no_room", message: "The bundle cannot be kept.", hint: "Free some space, or bring it on a USB stick." },
+    };
+    await by("update-file").setInputFiles({ name: "new.raucb", mimeType: "application/octet-stream", buffer: Buffer.from("bundle") });
+    await expect.poll(() => by("update-problem").textContent()).toContain("USB stick");
+    await expect.poll(() => device.asked.at(-1)?.path).toBe("updates/bundle");
+  });
+
   it("shows what the device refused and its hint", async () => {
     await open();
     device.answers["POST join"] = {

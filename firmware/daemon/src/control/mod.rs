@@ -9,8 +9,8 @@ use rostrum_hal::{
     indicator::{IndicatorRole, Signal},
 };
 use rostrum_media::{Layer, PictureSettings};
-use rostrum_panel::{Preference, Settings, State};
-use rostrum_room::{Command, Event as RoomEvent, Note, Request, Room, Severity};
+use rostrum_panel::{Preference, Settings, State, Update};
+use rostrum_room::{Command, Event as RoomEvent, Note, Phase, Request, Room, Severity};
 use rostrum_rtc::{
     AudioPlan, Event, LayerPlan, LeaveReason, NetworkOptions, TerminalOptions, TokenSource, TrackKind,
     VideoPlan,
@@ -33,6 +33,7 @@ use crate::{
     screen_switch::ScreenSwitch,
     selftest::panel::Tests,
     stay::{Inlets, Outlet, Stay, layer_of, rid_of},
+    updates::{self, UpdaterLink},
     voice::Voice,
 };
 
@@ -71,6 +72,8 @@ pub(crate) struct Control {
     pub(crate) exchange: Exchange,
     pub(crate) chosen: Chosen,
     pub(crate) tests: Tests,
+    pub(crate) updates: Option<UpdaterLink>,
+    pub(crate) update: Option<Update>,
     pub(crate) factory_reset: Option<FactoryReset>,
 }
 
@@ -150,6 +153,19 @@ impl Control {
             Input::GuestLink(link) => self.guest_link = link,
             Input::Exchanged { kind, name, section } => self.exchanged(kind, name, section),
             Input::Test { run, event } => self.tests.happened(run, event),
+            Input::Update(status) => {
+                let update = status.as_ref().and_then(updates::in_the_room);
+                self.update = status.as_ref().map(updates::shown);
+                self.happened(RoomEvent::Update(update));
+            }
+            Input::TestWanted { parts, answer } => {
+                // A meeting needs its devices, and so does a person who tests them.
+                if self.room.status().phase == Phase::Idle && !self.tests.is_running() {
+                    self.tests.start_for(parts, answer);
+                } else {
+                    drop(answer);
+                }
+            }
             Input::Faulty { part, detail } => self.happened(RoomEvent::Faulty { part, detail }),
             Input::Healthy { part } => self.happened(RoomEvent::Healthy { part }),
             // Asked to end, it leaves for good; only a terminal that died goes back into its meeting.
@@ -391,6 +407,10 @@ impl Control {
         state.participants = self.people.for_panel();
         state.guest_link = self.guest_link.clone();
         state.selftest = self.tests.shown();
+        state.update = self.update.clone();
+        if let Some(updates) = &self.updates {
+            updates.meeting(status.phase != Phase::Idle);
+        }
         self.counters.fill(&mut state.statistics);
         state.statistics.rtt_ms = self.rtt.map(|rtt| rtt.as_secs_f64() * 1000.0);
         let failing = |code: &str| status.notes.iter().any(|note| note.code == code);

@@ -8,6 +8,7 @@ use rostrum_panel::{CommandError, CommandErrorKind, Device, PanelCommand, State}
 use rostrum_room::{Event as RoomEvent, MuteReason, Phase, Request};
 
 use super::Control;
+use crate::updates::UpdaterLink;
 
 impl Control {
     /// Does what somebody at the panel asks.
@@ -54,6 +55,15 @@ impl Control {
                 let (exchange, chosen) = (self.exchange.clone(), self.chosen.clone());
                 tokio::spawn(async move { reply.send(exchange.switch(kind, id, &chosen).await) });
             }
+            PanelCommand::CheckUpdates { reply } => {
+                let _ = reply.send(self.to_updater(UpdaterLink::check));
+            }
+            PanelCommand::ConfirmUpdate { yes, reply } => {
+                let _ = reply.send(self.to_updater(|updater| updater.confirm(yes)));
+            }
+            PanelCommand::InstallUpdate { path, reply } => {
+                let _ = reply.send(self.to_updater(|updater| updater.install(path)));
+            }
             PanelCommand::FactoryReset { reply } => {
                 let can = self.factory_reset.is_some();
                 if can {
@@ -81,6 +91,13 @@ impl Control {
                 let _ = reply.send(Ok(()));
             }
             _ => {}
+        }
+    }
+
+    fn to_updater(&self, say: impl FnOnce(&UpdaterLink) -> bool) -> Result<(), CommandError> {
+        match &self.updates {
+            Some(updater) if say(updater) => Ok(()),
+            _ => Err(no_updater()),
         }
     }
 
@@ -113,6 +130,15 @@ fn in_a_meeting() -> CommandError {
         code: "in_meeting".into(),
         message: "The room is in a meeting, which needs its devices.".into(),
         hint: "Leave the meeting first.".into(),
+    }
+}
+
+fn no_updater() -> CommandError {
+    CommandError {
+        kind: CommandErrorKind::Refused,
+        code: "no_updater".into(),
+        message: "Nobody looks after updates of this terminal.".into(),
+        hint: "It is no installed image, or rostrum-updater does not run; see its journal.".into(),
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use rostrum_fleet::selftest::{self, Check, Circumstances, Part, Parts, Person, Progress};
+use rostrum_fleet::{
+    selftest::{self, Check, Circumstances, Outcome, Part, Parts, Person, Progress},
+    update::{link::FailedPart, terminal::TestResult},
+};
 use rostrum_hal::{encoder::VideoEncoderFactory, identity::Identity, scaler::VideoScalerFactory};
 use rostrum_panel::{CommandError, CommandErrorKind, Selftest};
 use tokio::{
@@ -55,11 +58,26 @@ pub(crate) struct Tests {
     wanted: BTreeSet<Part>,
     shown: Option<Selftest>,
     asker: Option<oneshot::Sender<bool>>,
+    /// Who looks after updates and wants to know.
+    answer: Option<oneshot::Sender<TestResult>>,
+    found: TestResult,
+    /// Whose turn it is.
+    turn: Option<Part>,
 }
 
 impl Tests {
     pub(crate) fn new(surroundings: Surroundings) -> Self {
-        Self { surroundings, run: 0, task: None, wanted: BTreeSet::new(), shown: None, asker: None }
+        Self {
+            surroundings,
+            run: 0,
+            task: None,
+            wanted: BTreeSet::new(),
+            shown: None,
+            asker: None,
+            answer: None,
+            found: TestResult::default(),
+            turn: None,
+        }
     }
 
     /// What the panel shows.
@@ -84,6 +102,18 @@ impl Tests {
         }));
     }
 
+    /// One runs.
+    pub(crate) fn is_running(&self) -> bool {
+        self.shown.as_ref().is_some_and(|shown| shown.running)
+    }
+
+    /// Begins a test of `parts` without a person, and answers with what it found. When it is ended early, what was
+    /// tested so far is the answer.
+    pub(crate) fn start_for(&mut self, parts: BTreeSet<Part>, answer: oneshot::Sender<TestResult>) {
+        self.start(parts, false);
+        self.answer = Some(answer);
+    }
+
     /// Ends it; its devices go back by themselves.
     pub(crate) fn stop(&mut self) {
         if let Some(task) = self.task.take() {
@@ -94,6 +124,12 @@ impl Tests {
 
     fn end(&mut self) {
         self.asker = None;
+        self.turn = None;
+        let found = std::mem::take(&mut self.found);
+        if let Some(answer) = self.answer.take() {
+            // Who asked may be gone.
+            let _ = answer.send(found);
+        }
         if let Some(shown) = &mut self.shown {
             let checks = std::mem::take(&mut shown.checks);
             *shown = Selftest { checks, ..Selftest::default() };
@@ -124,6 +160,8 @@ impl Tests {
         };
         match event {
             TestEvent::Turn(part) => {
+                // The one before came to its end.
+                self.found.tested.extend(self.turn.replace(part));
                 shown.part = Some(part.name().into());
                 shown.remaining = self.wanted.iter().filter(|wanted| **wanted >= part).count();
             }
@@ -134,6 +172,9 @@ impl Tests {
                 self.asker = Some(asker);
             }
             TestEvent::Over(check) => {
+                if let (Some(part), Outcome::Failed { problem, .. }) = (self.turn, &check.outcome) {
+                    self.found.failed.push(FailedPart { part, why: problem.clone() });
+                }
                 shown.checks.push(check);
                 shown.please = None;
                 shown.question = None;
@@ -142,7 +183,10 @@ impl Tests {
                 log::info!("nobody answered the self-test; it ended");
                 self.stop();
             }
-            TestEvent::End => self.end(),
+            TestEvent::End => {
+                self.found.tested.extend(&self.wanted);
+                self.end();
+            }
         }
     }
 }

@@ -68,7 +68,8 @@ fn main() -> anyhow::Result<()> {
 fn load(file: &Path) -> anyhow::Result<Config> {
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("cannot read the configuration {}", file.display()))?;
-    toml::from_str(&text).with_context(|| format!("{} is not right", file.display()))
+    let config: Config = toml::from_str(&text).with_context(|| format!("{} is not right", file.display()))?;
+    Ok(config.at_its_site()?)
 }
 
 async fn work(config: Config) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use serde::Deserialize;
 use url::Url;
 
+use super::super::site::{self, SiteError};
 use super::{
     gate::Gate,
     http::Credentials,
@@ -33,6 +34,8 @@ pub struct Config {
     pub bus: Option<String>,
     /// Unit of RAUC, which is paused in a meeting; never when empty.
     pub rauc_unit: String,
+    /// Site file; what it says of the update server and the time zone counts more than what is here.
+    pub site: Option<PathBuf>,
     /// Name of the room's time zone (IANA); the system's when absent.
     pub time_zone: Option<String>,
     /// The update server; without it, only people bring bundles.
@@ -55,12 +58,49 @@ impl Default for Config {
             good_file: "/run/rostrum-updater/good".into(),
             bus: None,
             rauc_unit: "rauc.service".into(),
+            site: None,
             time_zone: None,
             server: None,
             install: Install::default(),
             gate: Gate::default(),
             places: Places::default(),
         }
+    }
+}
+
+impl Config {
+    /// The same with what the site file says. A terminal without one was not provisioned, which is logged.
+    ///
+    /// # Errors
+    /// When the site file is not right.
+    pub fn at_its_site(mut self) -> Result<Self, SiteError> {
+        let Some(path) = &self.site else { return Ok(self) };
+        let site = match site::read(path) {
+            Err(error @ SiteError::Absent { .. }) => {
+                log::warn!(error:%; "this terminal was not provisioned");
+                return Ok(self);
+            }
+            site => site?,
+        };
+        if let Some(zone) = site.time_zone {
+            self.time_zone = Some(zone.as_str().to_owned());
+        }
+        if let Some(updates) = site.updates {
+            let tenant = updates.tenant.map_or_else(default_tenant, |tenant| tenant.as_str().to_owned());
+            let credentials = self.server.as_ref().map(|server| server.credentials.clone());
+            let (poll_s, transfer) = self
+                .server
+                .as_ref()
+                .map_or((default_poll_s(), Transfer::default()), |server| (server.poll_s, server.transfer));
+            self.server = Some(Server {
+                url: updates.server,
+                tenant,
+                poll_s,
+                transfer,
+                credentials: credentials.unwrap_or_default(),
+            });
+        }
+        Ok(self)
     }
 }
 
@@ -180,6 +220,21 @@ mod tests {
             Config { server: Some(server), time_zone: example.time_zone.clone(), ..Config::default() };
         defaults.install.windows = windows;
         assert_eq!(example, defaults);
+    }
+
+    #[test]
+    fn the_site_file_says_where_updates_come_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("site.toml");
+        let config = Config { site: Some(path.clone()), ..Config::default() };
+        assert_eq!(config.clone().at_its_site().unwrap().server, None);
+        std::fs::write(&path, "time_zone = \"Asia/Tokyo\"\n[updates]\nserver = \"https://u.example.com\"\n")
+            .unwrap();
+        let at = config.clone().at_its_site().unwrap();
+        assert_eq!(at.time_zone.as_deref(), Some("Asia/Tokyo"));
+        assert_eq!(at.server.unwrap().url.as_str(), "https://u.example.com/");
+        std::fs::write(&path, "[updates]\nserver = 7\n").unwrap();
+        assert!(config.at_its_site().is_err());
     }
 
     #[test]

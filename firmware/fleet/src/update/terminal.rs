@@ -25,7 +25,7 @@ const RETRY: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(15);
 
 /// What a self-test found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TestResult {
     /// Parts that were tested to the end.
     pub tested: BTreeSet<Part>,

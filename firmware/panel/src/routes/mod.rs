@@ -8,6 +8,7 @@ mod room;
 mod screen;
 mod session;
 mod system;
+mod updates;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +53,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
         (name = "devices", description = "Which devices are used, and their test"),
         (name = "screen", description = "What the room's screen shows"),
         (name = "board", description = "The virtual board; 404 on a real one"),
+        (name = "updates", description = "New versions of the software"),
         (name = "session", description = "Who may"),
         (name = "system", description = "Version, health, metrics and reset to factory")
     )
@@ -89,6 +91,9 @@ fn interface(shared: &Shared) -> (Router<Shared>, utoipa::openapi::OpenApi) {
         .routes(routes!(board::fault))
         .routes(routes!(board::sound))
         .routes(routes!(board::screen))
+        .routes(routes!(updates::check))
+        .routes(routes!(updates::confirm))
+        .routes(routes!(updates::bundle))
         .routes(routes!(system::factory_reset))
         .routes(routes!(system::version))
         .routes(routes!(system::metrics))
@@ -113,6 +118,8 @@ pub fn router(handles: PanelHandles, config: PanelConfig) -> Router {
         board: handles.virtual_board,
         desk,
         gate: Gate::new(config.needs_password, &config.names, password),
+        bundle_file: config.bundle_file,
+        upload: tokio::sync::Mutex::default(),
     });
     let (interface, description) = interface(&shared);
     let description = Arc::new(description);
@@ -136,7 +143,18 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     let (_, picture) = tokio::sync::watch::channel(None);
     let gate = Gate::new(false, &[], PasswordStore::new(std::path::PathBuf::new()));
     let (watchers, followers) = (Watchers::default(), Watchers::default());
-    let panel = Panel { commands, state, picture, watchers, followers, board: None, desk: None, gate };
+    let panel = Panel {
+        commands,
+        state,
+        picture,
+        watchers,
+        followers,
+        board: None,
+        desk: None,
+        gate,
+        bundle_file: std::path::PathBuf::new(),
+        upload: tokio::sync::Mutex::default(),
+    };
     interface(&Arc::new(panel)).1
 }
 

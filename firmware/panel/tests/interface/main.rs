@@ -11,3 +11,4 @@ mod rig;
 mod room;
 mod screen;
 mod security;
+mod updates;

@@ -12,7 +12,7 @@ use rostrum_hal::indicator::Indicator;
 use rostrum_hal::sim::{VirtualBoard, VirtualBoardOptions};
 use rostrum_panel::{
     CameraState, CommandError, CommandErrorKind, PanelCommand, PanelConfig, PanelHandles, Reply, State,
-    Watchers, router,
+    Update, Watchers, router,
 };
 use rostrum_room::{Command, Event, Request as Wish, ResetButtons, Room, RoomConfig};
 use serde_json::Value;
@@ -97,6 +97,7 @@ impl Rig {
             pages_dir: folder.path().join("pages"),
             password_file: folder.path().join("password"),
             presets_file: folder.path().join("presets.json"),
+            bundle_file: folder.path().join("bundle.raucb"),
         };
         Self { router: router(handles, config), board, state, picture, watchers, folder, power }
     }
@@ -225,11 +226,22 @@ impl Terminal {
                 let _ = reply.send(Ok(self.state.settings));
             }
             PanelCommand::FactoryReset { reply } => self.wished(Wish::FactoryReset, reply),
+            PanelCommand::CheckUpdates { reply } => self.update("check".into(), reply),
+            PanelCommand::ConfirmUpdate { yes, reply } => self.update(format!("confirm {yes}"), reply),
+            PanelCommand::InstallUpdate { path, reply } => {
+                self.update(format!("install {}", path.display()), reply);
+            }
             PanelCommand::Snapshot { quality, reply } => {
                 let _ = reply.send(Ok(Arc::new(vec![0xFF, 0xD8, quality])));
             }
             _ => {}
         }
+    }
+
+    /// It is seen in the state what was wanted.
+    fn update(&mut self, wanted: String, reply: Reply<()>) {
+        self.state.update = Some(Update { reason: Some(wanted), ..Update::default() });
+        let _ = reply.send(Ok(()));
     }
 
     fn wished(&mut self, wish: Wish, reply: Reply<()>) {

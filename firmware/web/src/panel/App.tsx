@@ -12,6 +12,7 @@ import { Picture } from "./Picture";
 import { Problems } from "./Problems";
 import { RoomSettings } from "./RoomSettings";
 import { FactoryReset } from "./FactoryReset";
+import { Updates } from "./Updates";
 import { inMeeting } from "./words";
 import { PanelContext, useDevice, type Panel } from "./usePanel";
 import { VirtualBoard } from "./VirtualBoard";
@@ -87,6 +88,7 @@ export function App() {
             <People />
             <RoomSettings />
             <Devices />
+            {panel.state.update && <Updates update={panel.state.update} />}
             {panel.state.can_reset && <FactoryReset />}
           </div>
         </div>

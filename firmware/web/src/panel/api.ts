@@ -28,13 +28,32 @@ export async function call<T = void>(method: string, path: string, body?: unknow
   } catch {
     throw new ApiError(0, "unreachable", "The device does not answer.", "Check that it has power and network.");
   }
-  const text = await response.text().catch(() => "");
-  const answer = parsed(text);
-  if (!response.ok) {
-    const { code, message, hint } = (answer ?? {}) as Partial<Record<string, string>>;
-    throw new ApiError(response.status, code ?? "failed", message ?? `The device refused (${response.status}).`, hint ?? "");
-  }
+  const answer = parsed(await response.text().catch(() => ""));
+  if (!response.ok) throw refused(response.status, answer);
   return answer as T;
+}
+
+/** Sends a file to the device's interface; tells percent by `tell`. Throws an `ApiError`. */
+export function send(path: string, file: File, tell: (percent: number) => void): Promise<void> {
+  // `fetch` does not tell how much of a body is sent.
+  const request = new XMLHttpRequest();
+  return new Promise((resolve, reject) => {
+    request.upload.onprogress = (event) => tell(event.total > 0 ? Math.floor((event.loaded / event.total) * 100) : 0);
+    request.onload = () => {
+      if (request.status >= 200 && request.status < 300) resolve();
+      else reject(refused(request.status, parsed(request.responseText)));
+    };
+    request.onerror = () =>
+      reject(new ApiError(0, "unreachable", "The file did not get to the device.", "Check the network and send it again."));
+    request.open("PUT", `/api/v1/${path}`);
+    request.setRequestHeader("Content-Type", "application/octet-stream");
+    request.send(file);
+  });
+}
+
+function refused(status: number, answer: unknown): ApiError {
+  const { code, message, hint } = (answer ?? {}) as Partial<Record<string, string>>;
+  return new ApiError(status, code ?? "failed", message ?? `The device refused (${status}).`, hint ?? "");
 }
 
 function parsed(text: string): unknown {

@@ -15,6 +15,7 @@ export interface State {
   errors: Problem[];
   devices: Record<string, Device | null>;
   selftest: Selftest | null;
+  update: Update | null;
   can_reset: boolean;
   virtual: boolean;
   board: BoardState | null;
@@ -131,6 +132,17 @@ export interface Figure {
   name: string;
   value: number;
   unit: string;
+}
+
+/** How updates of the software stand. */
+export interface Update {
+  phase: "idle" | "waiting" | "fetching" | "installing" | "restarting" | "checking";
+  running: string;
+  version: string | null;
+  percent: number | null;
+  asks: boolean;
+  reason: string | null;
+  last: { ok: boolean; version: string | null; text: string } | null;
 }
 
 /** The inside of the virtual board: what its lights really show, not what they should. */
