@@ -59,7 +59,7 @@ enum Command {
     Label(LabelOptions),
     /// Prints what makes a terminal known to the service, or tells it.
     Register(Register),
-    /// Writes block map, checksum and signature beside an image.
+    /// Writes block map, checksum and signature beside an image; of a compressed one, or a bundle, the latter two.
     Seal {
         /// The image.
         image: PathBuf,

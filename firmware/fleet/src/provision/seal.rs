@@ -1,7 +1,7 @@
 //! What is published beside an image: a block map, a checksum and a signature.
 //!
 //! ```text
-//! IMAGE.bmap     for `bmaptool copy`
+//! IMAGE.bmap     for `bmaptool copy`; of an image as it is flashed, and not of a compressed one or of a bundle
 //! IMAGE.sha256   for `sha256sum --check`
 //! IMAGE.sig      for `openssl dgst -sha256 -verify BENCH.pub -signature IMAGE.sig IMAGE`
 //! ```
@@ -24,6 +24,8 @@ use super::{
     block_map::{self, BLOCK, Range},
 };
 
+/// Endings of files that are not flashed as they are: `bmaptool` unpacks them, and takes the map of what is in them.
+const PACKED: [&str; 6] = ["gz", "xz", "zst", "bz2", "zip", "raucb"];
 /// Bytes that are read at once.
 const PIECE: usize = 1 << 20;
 const ZEROS: [u8; 4096] = [0; 4096];
@@ -35,11 +37,11 @@ pub struct Sealed {
     pub sha256: String,
     /// Bytes of the image that hold something.
     pub mapped_bytes: u64,
-    /// The three files.
-    pub files: [PathBuf; 3],
+    /// The files: the block map where one is of use, the checksum, the signature.
+    pub files: Vec<PathBuf>,
 }
 
-/// Writes the three files beside an image.
+/// Writes the files beside an image.
 ///
 /// # Errors
 /// [`ProvisionError::Io`].
@@ -54,12 +56,22 @@ pub fn seal(image: &Path, key: &BenchKey) -> Result<Sealed, ProvisionError> {
         name.push(extension);
         image.with_file_name(name)
     };
-    let files = [beside(".bmap"), beside(".sha256"), beside(".sig")];
     let sha256 = hex::encode(digest.clone().finalize());
     let line = format!("{sha256}  {}\n", name.to_string_lossy());
-    write(&files[0], block_map::text(length, &ranges).as_bytes())?;
-    write(&files[1], line.as_bytes())?;
-    write(&files[2], &key.sign_digest(digest))?;
+    let mut files = Vec::new();
+    let mut publish = |extension: &str, bytes: &[u8]| -> Result<(), ProvisionError> {
+        let path = beside(extension);
+        write(&path, bytes)?;
+        files.push(path);
+        Ok(())
+    };
+    let is_packed =
+        image.extension().is_some_and(|of| PACKED.iter().any(|packed| of.eq_ignore_ascii_case(packed)));
+    if !is_packed {
+        publish(".bmap", block_map::text(length, &ranges).as_bytes())?;
+    }
+    publish(".sha256", line.as_bytes())?;
+    publish(".sig", &key.sign_digest(digest))?;
     let blocks: u64 = ranges.iter().map(|range| range.last - range.first + 1).sum();
     Ok(Sealed { sha256, mapped_bytes: blocks * BLOCK, files })
 }
