@@ -357,6 +357,31 @@ fn an_image_is_flashed_by_its_map_and_known_by_its_checksum_and_signature() {
 }
 
 #[test]
+fn a_terminal_that_no_bench_has_seen_says_so_and_stays_up() {
+    let bench = Bench::new();
+    let config = bench.path("rostrumd.toml");
+    let text = format!(
+        "data_dir = {:?}\nsite = {:?}\n[service]\ntoken_file = \"token\"\n[board]\nprofile = \"virtual\"\n",
+        bench.path("data"),
+        bench.path("no-site.toml"),
+    );
+    fs::write(&config, text).unwrap();
+    let mut rostrumd = Command::new(paths::program("debug", "rostrumd"));
+    rostrumd.arg("--config").arg(&config);
+    let mut program = Running::start("rostrumd", bench.path("log"), &mut rostrumd).unwrap();
+    let told = program
+        .line(Duration::from_secs(30), |line| {
+            line.strip_prefix("rostrumd not provisioned: ").map(str::to_owned)
+        })
+        .unwrap();
+    assert!(told.contains("service.url") && told.contains("rostrum-provision"), "{told}");
+    // The time is what is tested: a program that ends is started again, and counts as broken in the end.
+    std::thread::sleep(Duration::from_secs(2));
+    program.signal("TERM").unwrap();
+    assert!(program.wait(Duration::from_secs(5)).unwrap().success());
+}
+
+#[test]
 fn a_terminal_joins_by_nothing_but_what_the_bench_wrote() {
     let lab = Lab::new().unwrap();
     let bench = Bench::new();

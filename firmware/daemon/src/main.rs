@@ -24,6 +24,7 @@ mod selftest;
 mod senses;
 mod stay;
 mod tokens;
+mod unprovisioned;
 mod updates;
 mod voice;
 
@@ -52,6 +53,7 @@ use crate::{
     screen_switch::ScreenSwitch,
     selftest::panel::{Surroundings, Tests},
     stay::{Inlets, Outlet},
+    unprovisioned::Front,
     updates::UpdaterLink,
     voice::VoiceWiring,
 };
@@ -157,8 +159,17 @@ async fn work(
     let (borrowers, lenders) = devices::desks();
 
     // The board.
-    let udid = board.identity.udid()?;
-    let service = config.service.complete(&udid)?;
+    let udid = board.identity.udid();
+    let place = udid.map_err(Into::into).and_then(|udid| Ok((config.service.complete(&udid)?, udid)));
+    let (service, udid) = match place {
+        Ok(place) => place,
+        // An installed terminal: what is missing is the bench's, and nobody is there to read a log.
+        Err(missing) if config.site.is_some() => {
+            let front = Front { display: board.display, indicators: board.indicators };
+            return unprovisioned::wait(front, &missing, control_pulse).await;
+        }
+        Err(missing) => return Err(missing),
+    };
     let device = |name: String| Device { name, ok: true };
     let devices = Devices {
         camera: board.camera.as_ref().map(|camera| device(camera.name())),
