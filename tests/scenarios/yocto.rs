@@ -427,6 +427,54 @@ fn the_lights_and_buttons_of_an_overlay_are_those_of_the_boards_profile() {
     }
 }
 
+#[test]
+fn the_programs_read_the_configuration_of_the_image() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = software().join("rostrum-config/files");
+    let site = dir.path().join("site.toml");
+    fs::write(&site, "[service]\nurl = \"wss://meet.example.com\"\nchannel = \"a\"\nuser = \"b\"\n").unwrap();
+    let terminal = read(&files.join("rostrumd.toml.in"));
+    for needed in ["profile = \"@PROFILE@\"", "site = \"/factory/site.toml\""] {
+        assert!(terminal.contains(needed), "{needed}");
+    }
+    let terminal =
+        terminal.replace("@PROFILE@", "virtual").replace("/factory/site.toml", site.to_str().unwrap());
+    let updater = read(&files.join("rostrum-updater.toml"));
+    for (program, text) in [("rostrumd", terminal), ("rostrum-updater", updater)] {
+        let file = dir.path().join(format!("{program}.toml"));
+        fs::write(&file, text).unwrap();
+        let mut check = Command::new(paths::program("debug", program));
+        let output = check.arg("check-config").arg("--config").arg(&file).output().unwrap();
+        assert!(output.status.success(), "{program}: {}", said(&output));
+    }
+    // The request for a reset is where the system looks for it.
+    let path = read(&software().join("rostrum-system/files/rostrum-factory-reset.path"));
+    let path = path.lines().find_map(|line| line.strip_prefix("PathExists=")).unwrap();
+    assert!(read(&files.join("rostrumd.toml.in")).contains(&format!("request = {path:?}")), "{path}");
+}
+
+#[test]
+fn the_key_of_the_factory_partition_becomes_a_credential_where_there_is_one() {
+    let settings = software().join("rostrum-config/files/rostrum-credentials.tmpfiles");
+    for with_key in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("factory")).unwrap();
+        if with_key {
+            fs::write(dir.path().join("factory/device-key.pem"), "key").unwrap();
+        }
+        let root = format!("--root={}", dir.path().display());
+        let output =
+            Command::new("systemd-tmpfiles").args(["--create", &root]).arg(&settings).output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        assert!(dir.path().join("run/credstore").is_dir());
+        assert_eq!(dir.path().join("run/credstore/device-key").exists(), with_key);
+    }
+    let unit = read(&software().join("rostrum-config/files/50-device-key.conf"));
+    assert!(unit.lines().any(|line| line == "ImportCredential=device-key"));
+    let terminal = read(&software().join("rostrum-config/files/rostrumd.toml.in"));
+    assert!(terminal.contains("file = \"/run/credentials/rostrumd.service/device-key\""), "{terminal}");
+}
+
 /// A partition of a wks file: name in the table, start in KiB where the file says it, size in MiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Partition {

@@ -7,6 +7,8 @@ require recipes-rostrum/rostrum-package.inc
 LIC_FILES_CHKSUM = "file://${ROSTRUM_SOURCE}/LICENSE-MIT;md5=0c4a7c7604c55fcb9cff1a8a40d6087b"
 
 SRC_URI = "\
+    file://50-device-key.conf \
+    file://rostrum-credentials.tmpfiles \
     file://rostrum-updater.toml \
     file://rostrumd.toml.in \
 "
@@ -23,7 +25,13 @@ do_install() {
     sed -e 's|@PROFILE@|${ROSTRUM_PROFILE}|' ${S}/rostrumd.toml.in > ${D}${sysconfdir}/rostrum/rostrumd.toml
     chmod 0644 ${D}${sysconfdir}/rostrum/rostrumd.toml
     install -m 0644 ${S}/rostrum-updater.toml ${D}${sysconfdir}/rostrum/rostrum-updater.toml
+    install -D -m 0644 ${S}/50-device-key.conf ${D}${systemd_system_unitdir}/rostrumd.service.d/50-device-key.conf
+    install -D -m 0644 ${S}/rostrum-credentials.tmpfiles ${D}${nonarch_libdir}/tmpfiles.d/rostrum-credentials.conf
 }
 
-FILES:${PN} += "${sysconfdir}/rostrum"
+FILES:${PN} += "\
+    ${nonarch_libdir}/tmpfiles.d/rostrum-credentials.conf \
+    ${sysconfdir}/rostrum \
+    ${systemd_system_unitdir}/rostrumd.service.d/50-device-key.conf \
+"
 CONFFILES:${PN} += "${sysconfdir}/rostrum/rostrum-updater.toml ${sysconfdir}/rostrum/rostrumd.toml"
