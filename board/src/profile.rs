@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::{BoardError, drivers::nearest};
 
 /// The profiles that come with the program.
-const EMBEDDED: [(&str, &str); 6] = [
+const EMBEDDED: [(&str, &str); 7] = [
     ("virtual", include_str!("../profiles/virtual.toml")),
     ("pc", include_str!("../profiles/pc.toml")),
     ("raspberry-pi-4", include_str!("../profiles/raspberry-pi-4.toml")),
     ("raspberry-pi-5", include_str!("../profiles/raspberry-pi-5.toml")),
     ("imx8mp-evk", include_str!("../profiles/imx8mp-evk.toml")),
     ("rk3588", include_str!("../profiles/rk3588.toml")),
+    ("qemu-arm64", include_str!("../profiles/qemu-arm64.toml")),
 ];
 
 /// What a board is made of. A device without a section is not there.

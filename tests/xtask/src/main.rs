@@ -1,7 +1,7 @@
 //! `cargo xtask`: one door to everything a developer, CI or a curious visitor runs.
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, demo, prove, recipes, rig, screenshots, setup, test};
+use xtask::{bench, demo, image, prove, recipes, rig, screenshots, setup, test};
 
 /// Installs what is needed (saying what and why), then runs the demo, the tests or the benches.
 #[derive(Parser)]
@@ -29,6 +29,8 @@ enum Command {
     Pages,
     /// Makes the lists of crates of Yocto's recipes anew, after Cargo.lock changed.
     Recipes,
+    /// Makes an image that can be flashed, its update bundle, and what lies beside them.
+    Image(image::Options),
     /// Makes the README's screenshots again from a running demo.
     Screenshots,
     /// Installs everything the other commands need, and nothing else.
@@ -45,6 +47,7 @@ fn main() -> anyhow::Result<()> {
         Command::Build(options) => rig::build(&options),
         Command::Pages => setup::pages(),
         Command::Recipes => recipes::run(),
+        Command::Image(options) => image::run(&options),
         Command::Screenshots => screenshots::run(),
         Command::Setup => setup::everything(),
     }

@@ -77,7 +77,7 @@ fn packages(architecture: Architecture) -> &'static [&'static str] {
 }
 
 /// Builds programs for the guest; gives their folder.
-pub(super) fn build_programs(architecture: Architecture, programs: &[&str]) -> anyhow::Result<Box<Path>> {
+pub(crate) fn build_programs(architecture: Architecture, programs: &[&str]) -> anyhow::Result<Box<Path>> {
     let programs = programs.iter().flat_map(|program| ["--bin", program]);
     let arguments: Vec<_> =
         packages(architecture).iter().copied().chain(programs).chain(["--test", setup::ONE_TEST]).collect();
@@ -85,7 +85,7 @@ pub(super) fn build_programs(architecture: Architecture, programs: &[&str]) -> a
 }
 
 /// Runs `cargo build` with `arguments`; gives the folder of the programs.
-pub(super) fn build(architecture: Architecture, arguments: &[&str]) -> anyhow::Result<Box<Path>> {
+pub(crate) fn build(architecture: Architecture, arguments: &[&str]) -> anyhow::Result<Box<Path>> {
     let mut cargo = cargo(architecture)?;
     cargo.arg("build").args(arguments);
     run(

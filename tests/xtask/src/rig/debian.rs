@@ -19,22 +19,55 @@ use crate::{
 
 /// The release that everything here is made for.
 const RELEASE: &str = "bookworm";
+/// The release that the image for QEMU is made of: its RAUC can stream.
+const IMAGE_RELEASE: &str = "trixie";
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// apt with a state of its own.
-pub(super) struct Apt {
+pub(crate) struct Apt {
     dir: PathBuf,
+    /// What packages are of that do not say it.
+    native: Architecture,
+}
+
+/// A file that apt would fetch.
+pub(crate) struct Source {
+    address: String,
+    /// Its name, which holds its version.
+    pub(crate) name: String,
+    /// "SHA256:" and so on.
+    hash: String,
 }
 
 impl Apt {
-    /// Reads the lists of packages anew.
+    /// Reads the lists of packages of the release that everything here is made for.
     pub(super) fn update() -> anyhow::Result<Self> {
-        let apt = Self { dir: paths::cache().join("apt") };
-        for folder in ["lists/partial", "cache/archives/partial", "packages"] {
+        Self::update_in("apt", Architecture::Amd64, &sources()?)
+    }
+
+    /// Reads the lists of packages of the release that the image is made of.
+    pub(crate) fn for_image() -> anyhow::Result<Self> {
+        let mirror = mirror()?;
+        let security = mirror.replace("/debian", "/debian-security");
+        let lines: String = [
+            (&mirror, IMAGE_RELEASE.to_owned()),
+            (&mirror, format!("{IMAGE_RELEASE}-updates")),
+            (&security, format!("{IMAGE_RELEASE}-security")),
+        ]
+        .iter()
+        .map(|(address, release)| format!("deb [signed-by={KEYS}] {address} {release} main\n"))
+        .collect();
+        let sources = format!("{lines}deb-src [signed-by={KEYS}] {mirror} {IMAGE_RELEASE} main\n");
+        Self::update_in("apt-image", Architecture::Arm64, &sources)
+    }
+
+    fn update_in(name: &str, native: Architecture, sources: &str) -> anyhow::Result<Self> {
+        let apt = Self { dir: paths::cache().join(name), native };
+        for folder in ["lists/partial", "cache/archives/partial", "empty/partial", "packages"] {
             fs::create_dir_all(apt.dir.join(folder))?;
         }
         fs::write(apt.dir.join("status"), "")?;
-        fs::write(apt.dir.join("sources.list"), sources()?)?;
+        fs::write(apt.dir.join("sources.list"), sources)?;
         fs::write(apt.dir.join("apt.conf"), apt.configuration())?;
         let mut update = apt.command("apt-get");
         run("apt: reading the lists of packages for amd64 and arm64", update.args(["-q", "update"]))?;
@@ -44,15 +77,54 @@ impl Apt {
     fn configuration(&self) -> String {
         let dir = self.dir.display();
         format!(
-            "APT::Architecture \"amd64\";\n\
+            "APT::Architecture \"{}\";\n\
              APT::Architectures {{ \"amd64\"; \"arm64\"; }};\n\
              APT::Sandbox::User \"\";\n\
              Dir::State::lists \"{dir}/lists\";\n\
              Dir::State::status \"{dir}/status\";\n\
              Dir::Cache \"{dir}/cache\";\n\
              Dir::Etc::sourcelist \"{dir}/sources.list\";\n\
-             Dir::Etc::sourceparts \"-\";\n"
+             Dir::Etc::sourceparts \"-\";\n",
+            self.native.debian()
         )
+    }
+
+    /// What `packages` and all that they depend on are, without fetching it.
+    pub(crate) fn resolve(&self, packages: &[&str]) -> anyhow::Result<Vec<Source>> {
+        let mut install = self.command("apt-get");
+        // What it has fetched already it would leave out.
+        let empty = format!("Dir::Cache::archives={}", self.dir.join("empty").display());
+        install
+            .args(["-q", "-y", "--no-install-recommends", "--print-uris", "-o", &empty, "install"])
+            .args(packages);
+        let sources = addresses(&mut install)?;
+        ensure!(!sources.is_empty(), "apt finds nothing to install for {}", packages.join(" "));
+        Ok(sources)
+    }
+
+    /// The source files of a package, without fetching them.
+    pub(crate) fn source(&self, package: &str) -> anyhow::Result<Vec<Source>> {
+        addresses(self.command("apt-get").args(["-q", "--print-uris", "--download-only", "source", package]))
+    }
+
+    /// Fetches `packages` with all that they depend on; gives the files of [`Apt::resolve`].
+    pub(crate) fn fetch_all(&self, packages: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
+        let sources = self.resolve(packages)?;
+        let mut install = self.command("apt-get");
+        install.args(["-q", "-y", "--no-install-recommends", "--download-only", "install"]).args(packages);
+        run(&format!("apt: fetching {} packages", sources.len()), &mut install)?;
+        let archives = self.dir.join("cache/archives");
+        Ok(sources.iter().map(|source| archives.join(&source.name)).collect())
+    }
+
+    /// Fetches one file of [`Apt::source`] into `folder`, and checks it.
+    pub(crate) fn fetch_source(&self, source: &Source, folder: &Path) -> anyhow::Result<PathBuf> {
+        fs::create_dir_all(folder)?;
+        let file = folder.join(&source.name);
+        let mut helper = self.command("/usr/lib/apt/apt-helper");
+        helper.args(["download-file", &source.address]).arg(&file).arg(&source.hash);
+        run(&format!("apt: fetching {}", source.name), &mut helper)?;
+        Ok(file)
     }
 
     fn command(&self, program: &str) -> Command {
@@ -144,6 +216,31 @@ impl Apt {
         fs::remove_file(file)?;
         Ok(())
     }
+}
+
+/// What `apt-get --print-uris` says: `'ADDRESS' NAME SIZE HASH` a file.
+fn addresses(command: &mut Command) -> anyhow::Result<Vec<Source>> {
+    let output = command.output().with_context(|| format!("cannot start {}", display(command)))?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}: {}", display(command), error.trim());
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines = text.lines().filter_map(|line| line.strip_prefix('\'')?.split_once("' "));
+    Ok(lines
+        .filter_map(|(address, rest)| {
+            let mut words = rest.split(' ');
+            let (name, hash) = (words.next()?, words.nth(1)?);
+            Some(Source { address: address.into(), name: name.into(), hash: hash.into() })
+        })
+        .collect())
+}
+
+/// Where this machine gets its Debian from.
+fn mirror() -> anyhow::Result<String> {
+    let sources = sources()?;
+    let wanted = format!(" {RELEASE} main");
+    let line = sources.lines().find(|line| line.ends_with(&wanted));
+    let address = line.and_then(|line| line.split(' ').nth(2));
+    address.map(str::to_owned).context("this machine's apt has no sources of Debian 12")
 }
 
 /// This machine's Debian sources of the release, with its backports.

@@ -223,7 +223,7 @@ fn initial_files(dir: &Path, root: &Path, release: &str, sources: &Path) -> anyh
     fs::copy(dir.join("busybox/bin/busybox"), initial.join("bin/busybox"))?;
     fs::copy(sources.join("guest/init"), initial.join("init"))?;
     quiet(Command::new("chmod").arg("755").arg(initial.join("init")))?;
-    for file in modules_with_dependencies(root, release)? {
+    for file in modules_with_dependencies(root, release, MODULES)? {
         let to = initial.join(file.strip_prefix(root)?);
         fs::create_dir_all(to.parent().context("a module is in a folder")?)?;
         fs::copy(&file, to)?;
@@ -237,9 +237,14 @@ fn initial_files(dir: &Path, root: &Path, release: &str, sources: &Path) -> anyh
     quiet(Command::new("sh").args(["-c", archive]).current_dir(&initial))
 }
 
-fn modules_with_dependencies(root: &Path, release: &str) -> anyhow::Result<BTreeSet<PathBuf>> {
+/// The files of `modules` and of what they depend on, for the kernel `release` below `root`.
+pub(crate) fn modules_with_dependencies(
+    root: &Path,
+    release: &str,
+    modules: &[&str],
+) -> anyhow::Result<BTreeSet<PathBuf>> {
     let mut files = BTreeSet::new();
-    for module in MODULES {
+    for module in modules {
         let mut ask = Command::new("modprobe");
         ask.arg("-d").arg(root).args(["-S", release, "--show-depends", module]);
         let output = ask.output().with_context(|| format!("cannot start {}", display(&ask)))?;
@@ -264,7 +269,7 @@ fn copy_files(from: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn quiet(command: &mut Command) -> anyhow::Result<()> {
+pub(crate) fn quiet(command: &mut Command) -> anyhow::Result<()> {
     let output = command
         .stdin(Stdio::null())
         .output()

@@ -1,12 +1,12 @@
 //! The rig: Debian's kernel in QEMU with real drivers on virtual devices, so that the drivers of `board/` are tested as
 //! they run on hardware. `tests/rig/README.md` says which devices there are.
 
-mod boot;
+pub(crate) mod boot;
 mod capture;
-mod cross;
-mod debian;
+pub(crate) mod cross;
+pub(crate) mod debian;
 mod guest;
-mod kernel;
+pub(crate) mod kernel;
 mod machine;
 mod raspberry;
 mod rauc;
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// What a build for arm64 needs on this machine.
-const CROSS_PACKAGES: &[(&str, &str)] = &[
+pub(crate) const CROSS_PACKAGES: &[(&str, &str)] = &[
     ("gcc-aarch64-linux-gnu", "links programs for arm64"),
     ("libc6-dev-arm64-cross", "links programs for arm64"),
     ("mmdebstrap", "a Debian for arm64"),
