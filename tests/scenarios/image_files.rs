@@ -107,9 +107,9 @@ fn a_presets_unit_is_installed_or_comes_with_systemd() {
     let presets = read("rostrum-system/files/80-rostrum.preset");
     let list = image::list().unwrap();
     for unit in presets.lines().filter_map(|line| line.strip_prefix("enable ")) {
-        // The updater's own come with it.
         let is_ours = list.iter().any(|file| file.target == format!("/usr/lib/systemd/system/{unit}"));
         let of_systemd = unit.starts_with("systemd-");
+        // The updater's own come with it.
         let of_updater = ["rostrum-updater.service", "rostrum-boot-complete.service"].contains(&unit);
         assert!(is_ours || of_systemd || of_updater, "{unit} is nowhere");
     }

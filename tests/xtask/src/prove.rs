@@ -12,13 +12,17 @@ use crate::{
 #[derive(clap::Args)]
 pub struct Options {
     /// `soak`: memory of the service over 2,000 joins and leaves, and over the packets of a meeting of eight hours
-    /// (some ten minutes).
+    /// (some ten minutes). `image`: the image for QEMU from its first boot to its reset to factory (half an hour, and as
+    /// much before it where nothing is built yet; root, for a network of its own).
     name: String,
 }
 
 /// Each proof with the words for `cargo test`.
-const PROOFS: &[(&str, &[&str])] =
-    &[("soak", &["-p", "rostrum-channel", "--test", "soak", "--", "--test-threads=1", "--nocapture"])];
+const PROOFS: &[(&str, &[&str])] = &[
+    ("soak", &["-p", "rostrum-channel", "--test", "soak", "--", "--test-threads=1", "--nocapture"]),
+    (IMAGE, &["-p", "rostrum-tests", "--test", "prove_image"]),
+];
+const IMAGE: &str = "image";
 
 /// Runs a proof; its output ends with the summary of `cargo test`.
 ///
@@ -30,6 +34,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         bail!("there is no proof named {}; there are: {}", options.name, names.join(", "));
     };
     setup::to_build()?;
+    if *name == IMAGE {
+        setup::to_test()?;
+        setup::build("debug")?;
+        setup::apt(&[("nmap", "what is open"), ("dnsmasq-base", "addresses for the machine")])?;
+    }
     let mut command = cargo();
     command.arg("test").args(*words).current_dir(paths::root());
     run_step(&format!("cargo: proving {name}"), &mut command)

@@ -69,7 +69,7 @@ pub(super) fn u_boot(apt: &Apt) -> anyhow::Result<PathBuf> {
         all_taken(&settings, &tree.join(".config"))?;
         run("image: building U-Boot", &mut make(&["u-boot.bin"]))?;
         fs::copy(tree.join("u-boot.bin"), dir.join("u-boot.bin"))?;
-        Ok(fs::remove_dir_all(tree)?)
+        Ok(())
     })?;
     Ok(dir.join("u-boot.bin"))
 }

@@ -109,7 +109,7 @@ pub(super) struct System<'a> {
 
 /// Makes a system out of an unpacked Debian.
 pub(super) fn make(root: &Path, system: &System<'_>) -> anyhow::Result<()> {
-    for folder in ["data", "factory", "var", "etc/rauc", "usr/share/rostrum"] {
+    for folder in ["data", "factory", "srv", "var", "etc/rauc", "etc/rostrum", "usr/share/rostrum"] {
         fs::create_dir_all(root.join(folder))?;
     }
     install(root, MACHINE, system.variant)?;

@@ -42,6 +42,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("udev", "devices"),
     ("dbus", "RAUC and systemd are spoken to over it"),
     ("nftables", "firewall"),
+    ("netbase", "names of protocols in the firewall's rules"),
     ("rauc", "updates"),
     ("rauc-service", "the same as a service"),
     ("libubootenv-tool", "RAUC's way to the boot loader"),
@@ -177,6 +178,9 @@ const UNUSED: &[&str] = &[
     "usr/lib/linux-image-*",
     "usr/lib/mime",
     "usr/lib/python3",
+    // It would write a cache to /etc at each boot; without the cache, libraries are looked for where all of them are.
+    "usr/lib/systemd/system/ldconfig.service",
+    "usr/lib/systemd/system/*/ldconfig.service",
     "usr/lib/terminfo",
     "usr/share/bash-completion",
     "usr/share/bug",
@@ -364,6 +368,11 @@ fn make_what_scripts_would(root: &Path) -> anyhow::Result<()> {
         root.join("etc/nsswitch.conf"),
         "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n",
     )?;
+    // This machine's systemd-sysusers may be older than the image's and not know that `u!` also locks a user.
+    for file in files_below(&root.join("usr/lib/sysusers.d"))? {
+        let text = fs::read_to_string(&file)?;
+        fs::write(&file, text.lines().map(|line| line.replacen("u! ", "u ", 1) + "\n").collect::<String>())?;
+    }
     let mut certificates = Vec::new();
     for file in files_below(&root.join("usr/share/ca-certificates/mozilla"))? {
         certificates.extend(fs::read(file)?);

@@ -51,7 +51,8 @@ else
 	wdt start 120000
 fi
 
-setenv bootargs "root=PARTLABEL=${rostrum_system} ro rootwait rauc.slot=${rostrum_slot} panic=10 systemd.gpt_auto=0 ${rostrum_bootargs}"
+# Nothing of the system is made anew after an update: it is read-only.
+setenv bootargs "root=PARTLABEL=${rostrum_system} ro rootwait rauc.slot=${rostrum_slot} panic=10 systemd.gpt_auto=0 systemd.condition_needs_update=0 ${rostrum_bootargs}"
 if test -n "${machine_id}"; then
 	setenv bootargs "${bootargs} systemd.machine_id=${machine_id}"
 fi

@@ -1,0 +1,396 @@
+//! `cargo xtask prove image`: an installed image in a machine of its own, from its first boot to its reset to factory.
+#![allow(clippy::print_stdout)]
+
+mod files;
+mod machine;
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use files::Files;
+use machine::{BOOT, Machine};
+use rand::Rng;
+use rostrum_tests::{Cable, Lab, Python, lab::CHANNEL, until};
+use serde_json::json;
+use xtask::{
+    image::{self, Plan},
+    room::Panel,
+};
+
+const USER: &str = "room";
+const UDID: &str = "qemu-proof-1";
+const CAMERA_ID: u8 = 9;
+const PASSWORD: &str = "a long password";
+const PATIENCE: Duration = Duration::from_secs(180);
+const CUTS: u32 = 20;
+const OLD: &str = "0.1.0-dev.1";
+const NEW: &str = "0.1.0-dev.2";
+const BAD: &str = "0.1.0-dev.3";
+
+/// Everything of the proof.
+struct Proof {
+    machine: Machine,
+    panel: Panel,
+    lab: Lab,
+    cable: Cable,
+    bundles: [std::path::PathBuf; 2],
+    machine_id: String,
+    _addresses: Addresses,
+    _dir: tempfile::TempDir,
+}
+
+/// Gives the machine its address, as a room's network does.
+struct Addresses(Child);
+
+impl Drop for Addresses {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+type Step = (&'static str, fn(&mut Proof) -> anyhow::Result<()>);
+
+const STEPS: &[Step] = &[
+    ("boots to a joined room, seen by a subscriber outside the machine", joins),
+    ("is what the factory says, with a system that nobody can write to", is_provisioned),
+    ("its data partition has grown to the end of the disk", has_grown),
+    ("the watchdog of the machine is systemd's", is_watched),
+    ("nmap finds the panel and nothing else", is_closed),
+    ("survives 20 power cuts", survives_power_cuts),
+    ("takes an update over HTTP, fetching what changed", takes_an_update),
+    ("rolls a version back that does not start", rolls_back),
+    ("is reset to factory", is_reset),
+];
+
+fn main() -> anyhow::Result<()> {
+    let mut proof = Proof::prepare()?;
+    let only = std::env::args().nth(1).filter(|word| !word.starts_with('-'));
+    let (mut passed, mut failed) = (0, 0);
+    for (name, step) in STEPS {
+        if only.as_ref().is_some_and(|only| !name.contains(only.as_str())) {
+            continue;
+        }
+        let start = Instant::now();
+        println!("proof: {name} ...");
+        match step(&mut proof) {
+            Ok(()) => {
+                passed += 1;
+                println!("proof: {name}: passed in {} s", start.elapsed().as_secs());
+            }
+            Err(error) => {
+                failed += 1;
+                println!("proof: {name}: FAILED after {} s: {error:#}", start.elapsed().as_secs());
+                let console = proof.machine.console();
+                println!("{}", console[console.len().saturating_sub(15)..].join("\n"));
+            }
+        }
+    }
+    println!("{passed} passed, {failed} failed");
+    ensure!(failed == 0, "the image does not do all that it should");
+    Ok(())
+}
+
+impl Proof {
+    fn prepare() -> anyhow::Result<Self> {
+        let dir = tempfile::Builder::new().prefix("rostrum-image-").tempdir_in("/var/tmp")?;
+        let cable = Cable::new()?;
+        let lab = Lab::at(&cable.here, "")?;
+        let factory = dir.path().join("factory");
+        fs::create_dir(&factory)?;
+        fs::write(factory.join("udid"), format!("{UDID}\n"))?;
+        fs::write(factory.join("token"), lab.service.token(CHANNEL, USER, Some(UDID))?)?;
+        let config = format!(
+            "[service]\nurl = \"{}\"\nchannel = \"{CHANNEL}\"\nuser = \"{USER}\"\ntoken_file = \"/factory/token\"\n\
+             [board]\nprofile = \"{}\"\ncamera_id = {CAMERA_ID}\n[panel]\nlisten = \"0.0.0.0:8090\"\n\
+             [picture]\nwidth = 160\nheight = 90\nframe_rate_hz = 10\n",
+            lab.service.url_at(Some(&cable.here)),
+            image::MACHINE,
+        );
+        let make = |name: &str, version: &str, only_bundle: bool, more: Option<(&str, &str)>| {
+            let mut changes =
+                vec![("/etc/rostrum/rostrumd.toml".to_owned(), config.clone().into_bytes(), "644".into())];
+            changes.extend(
+                more.map(|(target, text)| (target.to_owned(), text.as_bytes().to_vec(), "755".to_owned())),
+            );
+            image::make(&Plan {
+                folder: dir.path().join(name),
+                version: version.to_owned(),
+                dev: true,
+                factory: Some(factory.clone()),
+                changes,
+                only_bundle,
+                ..Plan::default()
+            })
+        };
+        let image = make("old", OLD, false, None)?;
+        // The card is larger than the image.
+        fs::File::options().write(true).open(&image.disk)?.set_len(3 << 30)?;
+        let new = make("new", NEW, true, Some(("/usr/share/rostrum/news", "A small change.\n")))?;
+        // Signed and complete, and its first program ends at once.
+        let bad = make("bad", BAD, true, Some(("/usr/sbin/init", "#!/bin/sh\nexit 1\n")))?;
+        let addresses = addresses(&cable)?;
+        let machine = Machine::new(image, &cable.device, dir.path().join("shell.socket"));
+        let panel = Panel::at(format!("http://{}:8090", cable.there));
+        Ok(Self {
+            machine,
+            panel,
+            lab,
+            bundles: [new.bundle, bad.bundle],
+            machine_id: String::new(),
+            cable,
+            _addresses: addresses,
+            _dir: dir,
+        })
+    }
+
+    /// The room comes up and is in its channel, and somebody outside sees its camera's pictures go on.
+    fn in_channel(&mut self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + BOOT;
+        self.panel = Panel::at(self.panel.url.clone());
+        until("the panel", BOOT, || {
+            self.panel.log_in(PASSWORD)?;
+            Ok(Some(()))
+        })?;
+        if self.panel.state()?["room"]["phase"] != "in_channel" {
+            // An emulated processor has no time for the voice chain's echo canceller.
+            self.panel.api("PATCH", "/settings", Some(&json!({"music_mode": true})))?;
+            // It may be on its way already.
+            let _ = self.panel.api("POST", "/join", None);
+        }
+        let left = deadline.saturating_duration_since(Instant::now()).max(PATIENCE);
+        self.panel
+            .wait_for("the room in its channel", left, |state| state["room"]["phase"] == "in_channel")?;
+        let mut peer = self.lab.libwebrtc("peer", &[])?;
+        let first = bar(&mut peer)?;
+        ensure!(bar(&mut peer)? > first, "the picture stands still");
+        peer.program().tell(r#"{"do": "quit"}"#)
+    }
+
+    fn version(&mut self) -> anyhow::Result<String> {
+        let text = self.machine.shell("cat /etc/os-release")?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VERSION_ID="));
+        Ok(line.context("no VERSION_ID")?.to_owned())
+    }
+
+    /// What the health gate does for a version that is well.
+    fn mark_good(&mut self) -> anyhow::Result<()> {
+        self.machine.shell("rauc status mark-good booted").map(drop)
+    }
+
+    fn install(&mut self, bundle: usize) -> anyhow::Result<u64> {
+        let files = Files::serve(&self.cable.here, &self.bundles[bundle])?;
+        let said =
+            self.machine.shell_for(&format!("rauc install {}", files.address()), Duration::from_secs(900))?;
+        ensure!(said.contains("succeeded"), "{said}");
+        Ok(files.given())
+    }
+
+    fn reboot(&mut self) -> anyhow::Result<()> {
+        let boot = self.machine.shell("cat /proc/sys/kernel/random/boot_id")?;
+        self.machine.clear_console();
+        self.machine.shell("systemctl --no-block reboot")?;
+        self.wait_for_another_boot(&boot, BOOT)
+    }
+
+    fn wait_for_another_boot(&mut self, boot: &str, patience: Duration) -> anyhow::Result<()> {
+        until("another boot", patience, || {
+            let now =
+                self.machine.shell_for("cat /proc/sys/kernel/random/boot_id", Duration::from_secs(20))?;
+            Ok((now != boot).then_some(()))
+        })?;
+        self.machine.wait_until_up()
+    }
+}
+
+/// Waits for a picture of the room's camera with a readable bar; gives its time in the machine, in microseconds.
+fn bar(peer: &mut Python) -> anyhow::Result<u64> {
+    peer.next(PATIENCE, |line| {
+        (line["event"] == "frame" && line["camera"] == CAMERA_ID).then(|| line["bar_us"].as_u64())?
+    })
+}
+
+/// A DHCP server on our end of the cable.
+fn addresses(cable: &Cable) -> anyhow::Result<Addresses> {
+    let range = format!("--dhcp-range={0},{0},255.255.255.0,1h", cable.there);
+    let interface = format!("--interface={}", cable.device);
+    let mut server = Command::new("dnsmasq");
+    server
+        .args(["--no-daemon", "--conf-file=/dev/null", "--port=0", "--bind-interfaces", "--leasefile-ro"])
+        .args([&interface, &range])
+        .args(["--dhcp-option=option:router", "--log-facility=/dev/null"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    Ok(Addresses(server.spawn().context("cannot start dnsmasq (apt-get install dnsmasq-base)")?))
+}
+
+fn joins(proof: &mut Proof) -> anyhow::Result<()> {
+    let start = Instant::now();
+    proof.machine.power_on()?;
+    proof.machine.wait_until_up()?;
+    println!("proof:   the system was up after {} s", start.elapsed().as_secs());
+    proof.machine_id = proof.machine.shell("cat /etc/machine-id")?;
+    proof.in_channel()?;
+    println!("proof:   joined and seen {} s after power on", start.elapsed().as_secs());
+    proof.mark_good()
+}
+
+fn is_provisioned(proof: &mut Proof) -> anyhow::Result<()> {
+    let channel = proof.lab.service.api("GET", &format!("/api/v1/channels/{CHANNEL}"), None)?;
+    ensure!(channel.to_string().contains(UDID), "the service does not know {UDID}: {channel}");
+    for place in ["/usr/share/x", "/etc/x", "/factory/x", "/x"] {
+        ensure!(proof.machine.shell(&format!("touch {place}")).is_err(), "{place} can be written");
+    }
+    for place in ["/var/lib/x", "/data/x"] {
+        proof.machine.shell(&format!("touch {place} && rm {place}"))?;
+    }
+    let options = proof.machine.shell("cat /proc/mounts")?;
+    for place in ["/data", "/var", "/factory"] {
+        let line = options.lines().find(|line| line.split(' ').nth(1) == Some(place));
+        let line = line.with_context(|| format!("{place} is not mounted: {options}"))?;
+        ensure!(["nosuid", "nodev", "noexec"].iter().all(|word| line.contains(word)), "{line}");
+    }
+    let failed = proof.machine.shell("systemctl --failed --no-legend --plain")?;
+    ensure!(failed.trim().is_empty(), "failed units: {failed}");
+    Ok(())
+}
+
+fn has_grown(proof: &mut Proof) -> anyhow::Result<()> {
+    let text = proof.machine.shell("df --output=size -B 1M /data | tail -1")?;
+    let size_mib: u64 = text.trim().parse()?;
+    ensure!(size_mib > 1200, "/data has {size_mib} MiB of a disk of 3 GiB");
+    Ok(())
+}
+
+fn is_watched(proof: &mut Proof) -> anyhow::Result<()> {
+    let text = proof
+        .machine
+        .shell("cat /sys/class/watchdog/watchdog0/identity /sys/class/watchdog/watchdog0/state")?;
+    ensure!(text.contains("i6300ESB") && text.lines().any(|line| line == "active"), "{text}");
+    let timeout = proof.machine.shell("systemctl show -p RuntimeWatchdogUSec --value")?;
+    ensure!(timeout.trim() == "30s", "{timeout}");
+    Ok(())
+}
+
+fn is_closed(proof: &mut Proof) -> anyhow::Result<()> {
+    let scan = |arguments: &[&str]| -> anyhow::Result<String> {
+        let mut nmap = Command::new("nmap");
+        nmap.args(["-n", "-Pn", "-oG", "-"]).args(arguments).arg(&proof.cable.there);
+        let output = nmap.output().context("cannot start nmap (apt-get install nmap)")?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let open = |text: &str| -> Vec<String> {
+        let ports =
+            text.split("Ports: ").nth(1).unwrap_or_default().split(['\t', '\n']).next().unwrap_or_default();
+        ports
+            .split(", ")
+            .filter(|port| port.contains("/open/"))
+            .filter_map(|port| port.split('/').next())
+            .map(str::to_owned)
+            .collect()
+    };
+    // All of TCP, faster than the firewall lets the panel be asked.
+    let tcp = scan(&["-sS", "-p-", "--min-rate", "2000", "--max-retries", "2"])?;
+    ensure!(open(&tcp) == ["8090"], "TCP: {tcp}");
+    let udp = scan(&["-sU", "--top-ports", "100", "--max-retries", "1", "--min-rate", "200"])?;
+    ensure!(open(&udp).is_empty(), "UDP: {udp}");
+    // And what it listens for at all is known, behind the firewall too.
+    let listening =
+        proof.machine.shell("cat /proc/net/tcp /proc/net/tcp6 | grep ' 0A ' | tr -s ' ' | cut -d' ' -f3")?;
+    for line in listening.lines() {
+        let port = line.rsplit(':').next().and_then(|port| u16::from_str_radix(port, 16).ok());
+        let is_known =
+            port == Some(8090) || (port == Some(53) && line.contains("7F")) || port == Some(22_000);
+        ensure!(is_known, "something listens at {line}");
+    }
+    Ok(())
+}
+
+fn survives_power_cuts(proof: &mut Proof) -> anyhow::Result<()> {
+    let mut random = rand::rng();
+    proof.machine.clear_console();
+    for number in 1..=CUTS {
+        proof.machine.power_on()?;
+        // From the boot loader to a room in its channel.
+        let after = Duration::from_millis(random.random_range(1_000..60_000));
+        std::thread::sleep(after);
+        // Somebody writes all the time.
+        let _ = proof
+            .machine
+            .shell_for("dd if=/dev/urandom of=/data/x bs=64k count=64 conv=fsync", Duration::from_secs(2));
+        proof.machine.cut_power()?;
+        println!(
+            "proof:   power cut {number} of {CUTS}, after {:.1} s; slots so far {}",
+            after.as_secs_f32(),
+            proof.machine.slots()
+        );
+    }
+    proof.machine.clear_console();
+    proof.machine.power_on()?;
+    proof.machine.wait_until_up()?;
+    proof.in_channel()?;
+    ensure!(proof.version()? == OLD, "another version runs");
+    let id = proof.machine.shell("cat /etc/machine-id")?;
+    ensure!(id == proof.machine_id, "the machine's id was {} and is {id}", proof.machine_id);
+    proof.mark_good()
+}
+
+fn takes_an_update(proof: &mut Proof) -> anyhow::Result<()> {
+    let length = fs::metadata(&proof.bundles[0])?.len();
+    let given = proof.install(0)?;
+    println!(
+        "proof:   fetched {given} bytes of a bundle of {length}: {:.1} %",
+        given as f64 * 100.0 / length as f64
+    );
+    ensure!(proof.version()? == OLD, "it changed what runs");
+    proof.reboot()?;
+    ensure!(proof.version()? == NEW, "the new version does not run");
+    ensure!(proof.machine.slots() == "B", "slots: {}", proof.machine.slots());
+    proof.in_channel()?;
+    proof.mark_good()
+}
+
+fn rolls_back(proof: &mut Proof) -> anyhow::Result<()> {
+    let before = proof.version()?;
+    let boot = proof.machine.shell("cat /proc/sys/kernel/random/boot_id")?;
+    let slot = if proof.machine.shell("cat /proc/cmdline")?.contains("rauc.slot=A") { 'A' } else { 'B' };
+    proof.install(1)?;
+    proof.machine.clear_console();
+    proof.machine.shell("systemctl --no-block reboot")?;
+    proof.wait_for_another_boot(&boot, 3 * BOOT)?;
+    ensure!(proof.version()? == before, "the version before does not run");
+    let other = if slot == 'A' { "BBBA" } else { "AAAB" };
+    ensure!(proof.machine.slots() == other, "slots: {}, not {other}", proof.machine.slots());
+    let status = proof.machine.shell("rauc status")?;
+    println!(
+        "proof:   {}",
+        status
+            .lines()
+            .filter(|line| line.contains("boot status"))
+            .map(str::trim)
+            .collect::<Vec<_>>()
+            .join(", ")
+    );
+    proof.in_channel()
+}
+
+fn is_reset(proof: &mut Proof) -> anyhow::Result<()> {
+    let version = proof.version()?;
+    let boot = proof.machine.shell("cat /proc/sys/kernel/random/boot_id")?;
+    proof.machine.shell("touch /data/of-the-room /var/lib/of-the-room && sync")?;
+    // What the terminal does after its button was held.
+    proof.machine.shell("touch /run/rostrum/factory-reset")?;
+    proof.wait_for_another_boot(&boot, BOOT)?;
+    let left = proof.machine.shell("ls /data /var/lib")?;
+    ensure!(!left.contains("of-the-room"), "something of the room is left: {left}");
+    ensure!(proof.version()? == version, "another version runs");
+    ensure!(proof.machine.shell("cat /factory/udid")?.trim() == UDID, "the Udid is gone");
+    has_grown(proof)?;
+    proof.in_channel()
+}
