@@ -7,6 +7,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -20,6 +21,12 @@ const MADE_OF: &[&str] = &["u-boot/files/boot.cmd", "u-boot/files/qemu-arm64.cfg
 /// Folders of `recipes-rostrum` whose files are installed.
 const FOLDERS: &[&str] = &["rostrum/files", "rostrum-system/files", "rauc/files", "u-boot/files"];
 const MIB: u64 = 1024 * 1024;
+
+/// Asked for once: each time Debian is asked for news.
+fn tools() -> &'static image::Tools {
+    static TOOLS: OnceLock<image::Tools> = OnceLock::new();
+    TOOLS.get_or_init(|| image::tools().unwrap())
+}
 
 fn wks() -> Vec<layout::Partition> {
     let file = paths::root().join(format!("yocto/meta-rostrum-bsp/files/wic/{MACHINE}.wks"));
@@ -128,7 +135,7 @@ fn nothing_waits_for_a_person_at_a_shell() {
 
 #[test]
 fn rauc_reads_its_settings_and_takes_only_bundles_that_can_be_streamed() {
-    let tools = image::tools().unwrap();
+    let tools = tools();
     let dir = tempfile::tempdir().unwrap();
     let keys = image::keys().unwrap();
     let text = image::fill_in(&read("rauc/files/system.conf.in"), MACHINE);
@@ -277,7 +284,7 @@ impl Card {
 
 /// Boots U-Boot on a disk whose slots have no system, until it has said `lines` lines about slots.
 fn slots_tried(dir: &Path, card: &Card, lines: usize) -> Vec<String> {
-    let tools = image::tools().unwrap();
+    let tools = tools();
     let disk = dir.join("disk.img");
     if !disk.exists() {
         make_empty_disk(dir, &disk);

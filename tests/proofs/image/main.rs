@@ -6,7 +6,6 @@ mod machine;
 
 use std::{
     fs,
-    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -301,13 +300,16 @@ fn is_closed(proof: &mut Proof) -> anyhow::Result<()> {
     let udp = scan(&["-sU", "--top-ports", "100", "--max-retries", "1", "--min-rate", "200"])?;
     ensure!(open(&udp).is_empty(), "UDP: {udp}");
     // And what it listens for at all is known, behind the firewall too.
-    let listening =
-        proof.machine.shell("cat /proc/net/tcp /proc/net/tcp6 | grep ' 0A ' | tr -s ' ' | cut -d' ' -f3")?;
-    for line in listening.lines() {
-        let port = line.rsplit(':').next().and_then(|port| u16::from_str_radix(port, 16).ok());
-        let is_known =
-            port == Some(8090) || (port == Some(53) && line.contains("7F")) || port == Some(22_000);
-        ensure!(is_known, "something listens at {line}");
+    let sockets = proof.machine.shell("cat /proc/net/tcp /proc/net/tcp6")?;
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    // "sl local_address remote_address state", of which 0A listens (proc(5)).
+    let listens = sockets.lines().map(words).filter(|words| words.get(3).is_some_and(|state| state == "0A"));
+    for local in listens.map(|words| words[1].clone()) {
+        let (address, port) = local.split_once(':').context("a socket has a port")?;
+        let port = u16::from_str_radix(port, 16)?;
+        // The panel, and systemd-resolved for programs of the machine itself (127.0.0.53 and .54).
+        let is_known = port == 8090 || (port == 53 && address.ends_with("7F"));
+        ensure!(is_known, "something listens at {local} (hexadecimal)");
     }
     Ok(())
 }

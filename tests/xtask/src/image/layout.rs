@@ -109,3 +109,39 @@ pub fn sfdisk(partitions: &[Partition], disk_id: &str) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const WKS: &str = "# a comment\n\
+        part /boot --source bootimg-partition --ondisk vda --fstype=vfat --label boot --part-name boot --align 4096 --fixed-size 32M\n\
+        part --part-name system-b --align 4096 --fixed-size 1G\n\
+        bootloader --ptable gpt\n";
+
+    #[test]
+    fn a_partition_is_what_its_line_says() {
+        let partitions = parse(WKS).unwrap();
+        assert_eq!(partitions.len(), 2);
+        let boot = &partitions[0];
+        assert_eq!((boot.name.as_str(), boot.file_system.as_str(), boot.size_mib), ("boot", "vfat", 32));
+        assert_eq!((boot.source.as_str(), boot.label.as_str()), ("bootimg-partition", "boot"));
+        assert_eq!((partitions[1].size_mib, partitions[1].file_system.as_str()), (1024, ""));
+        assert_eq!(places(&partitions), (vec![4, 36], 4 + 32 + 1024 + 4));
+    }
+
+    #[test]
+    fn a_word_that_is_not_known_is_refused_with_its_line() {
+        for (from, to) in [
+            ("--part-name boot", "--part-nam boot"),
+            ("--fixed-size 1G", "--fixed-size big"),
+            ("--align 4096", "--align 1024"),
+            ("--ptable gpt", "--ptable msdos"),
+            ("part --part-name system-b", "part --part-name boot"),
+        ] {
+            let error = format!("{:#}", parse(&WKS.replacen(from, to, 1)).unwrap_err());
+            assert!(error.contains("line ") || error.contains("twice"), "{to}: {error}");
+        }
+    }
+}
