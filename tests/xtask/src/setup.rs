@@ -34,7 +34,7 @@ const TESTED_PROGRAMS: &[&str] = &[
     ONE_TEST,
 ];
 /// The packages that all builds for tests tell cargo of.
-pub(crate) const TESTED: &[&str] = &["--workspace", "--exclude", "rostrum-tests"];
+pub(crate) const TESTED: &[&str] = &["--workspace"];
 /// A test's name, for builds of programs: it is small.
 pub(crate) const ONE_TEST: &str = "probe";
 /// Debian packages with the reason for each.

@@ -62,11 +62,6 @@ const TOOLS: &[(&str, &str, &[&[&str]])] = &[
             &["clippy", "-q", "--workspace", "--test", "*", "--", "-D", "warnings"],
         ],
     ),
-    (
-        "harness",
-        "what the scenarios and benches compute themselves",
-        &[&["test", "-q", "-p", "rostrum-tests", "--lib", "--bins"]],
-    ),
     ("doc", "the documentation builds without a warning", &[&["doc", "-q", "--workspace", "--no-deps"]]),
     (
         "deny",
@@ -86,6 +81,7 @@ const CRATES: &[&str] = &[
     "rostrum-fleet",
     "rostrum-panel",
     "rostrumd",
+    "rostrum-tests",
     "xtask",
 ];
 
@@ -201,7 +197,11 @@ fn tests() -> anyhow::Result<Vec<Test>> {
         about: "types and logic of the pages".into(),
         kind: Kind::Pages,
     });
-    tests.push(Test { name: "units".into(), about: "the crates' own tests".into(), kind: Kind::Units });
+    tests.push(Test {
+        name: "units".into(),
+        about: "the crates' own tests, and the harness's".into(),
+        kind: Kind::Units,
+    });
     tests.extend(CRATES.iter().map(|name| Test {
         name: (*name).into(),
         about: format!("of units, those of {name}"),
@@ -242,24 +242,16 @@ fn command(test: &Test) -> anyhow::Result<Command> {
     command.current_dir(paths::root()).stdin(Stdio::null());
     match &test.kind {
         Kind::Units => {
-            command.args(["test", "-q", "--no-fail-fast", "--workspace", "--exclude", "rostrum-tests"]);
+            command.args(["test", "-q", "--no-fail-fast"]).args(setup::TESTED);
         }
         Kind::Crate(name) => {
             command.args(["test", "-q", "-p", name]);
         }
         Kind::Scenario(name) => {
             // One at a time: each starts several programs and measures what they do.
-            command.args([
-                "test",
-                "-q",
-                "-p",
-                "rostrum-tests",
-                "--test",
-                name,
-                "--",
-                "--test-threads=1",
-                "--nocapture",
-            ]);
+            // With the packages of all other tests, or cargo chose other features and compiled much anew.
+            command.args(["test", "-q"]).args(setup::TESTED);
+            command.args(["--test", name, "--", "--test-threads=1", "--nocapture"]);
         }
         Kind::RigEncoder => {
             command = Command::new("bash");
