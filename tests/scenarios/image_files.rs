@@ -4,17 +4,15 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::OnceLock,
     time::{Duration, Instant},
 };
 
-use xtask::{
-    image::{self, BootOptions, Drives, MACHINE, layout},
-    paths,
-};
+use rostrum_tests::boot_disk;
+use xtask::image::{self, BootOptions, Drives, MACHINE, layout};
 
 /// Files of the folders that are made into something else than a file of the image.
 const MADE_OF: &[&str] = &["u-boot/files/boot.cmd", "u-boot/files/qemu-arm64.cfg"];
@@ -29,8 +27,7 @@ fn tools() -> &'static image::Tools {
 }
 
 fn wks() -> Vec<layout::Partition> {
-    let file = paths::root().join(format!("yocto/meta-rostrum-bsp/files/wic/{MACHINE}.wks"));
-    layout::parse(&fs::read_to_string(file).unwrap()).unwrap()
+    boot_disk::partitions().unwrap()
 }
 
 fn said(output: &Output) -> String {
@@ -213,15 +210,10 @@ fn only_data_grows_and_it_grows_to_the_end_of_the_disk() {
     let dir = tempfile::tempdir().unwrap();
     let disk = dir.path().join("disk.img");
     let partitions = wks();
-    let (starts, length_mib) = layout::places(&partitions);
-    let file = fs::File::create(&disk).unwrap();
-    file.set_len(length_mib * MIB).unwrap();
-    let mut sfdisk = Command::new("sfdisk").arg("-q").arg(&disk).stdin(Stdio::piped()).spawn().unwrap();
-    let table = layout::sfdisk(&partitions, "5b0e3a0c-8a0c-4b0a-9f0e-0d6a2f8e7c11");
-    sfdisk.stdin.take().unwrap().write_all(table.as_bytes()).unwrap();
-    assert!(sfdisk.wait().unwrap().success());
+    let (starts, _) = layout::places(&partitions);
+    boot_disk::partition(&disk).unwrap();
     // Flashed to a larger card.
-    file.set_len(8192 * MIB).unwrap();
+    fs::File::options().write(true).open(&disk).unwrap().set_len(8192 * MIB).unwrap();
     let definitions = dir.path().join("repart.d");
     fs::create_dir(&definitions).unwrap();
     fs::copy(image::recipes().join("rostrum-system/files/50-data.conf"), definitions.join("50-data.conf"))
@@ -287,7 +279,7 @@ fn slots_tried(dir: &Path, card: &Card, lines: usize) -> Vec<String> {
     let tools = tools();
     let disk = dir.join("disk.img");
     if !disk.exists() {
-        make_empty_disk(dir, &disk);
+        boot_disk::make(dir, &disk, None).unwrap();
     }
     let drives = Drives { boot_loader: &tools.boot_loader, environment: &card.file, disk: &disk };
     let mut qemu = image::qemu(&BootOptions { drives, network: "user".into(), shell: None, reboots: true });
@@ -325,27 +317,6 @@ fn slots_tried(dir: &Path, card: &Card, lines: usize) -> Vec<String> {
     child.wait().unwrap();
     assert_eq!(heard.len(), lines, "{all}");
     heard
-}
-
-fn make_empty_disk(dir: &Path, disk: &Path) {
-    let partitions = wks();
-    let (starts, length_mib) = layout::places(&partitions);
-    fs::File::create(disk).unwrap().set_len(length_mib * MIB).unwrap();
-    let mut sfdisk = Command::new("sfdisk").arg("-q").arg(disk).stdin(Stdio::piped()).spawn().unwrap();
-    let table = layout::sfdisk(&partitions, "5b0e3a0c-8a0c-4b0a-9f0e-0d6a2f8e7c11");
-    sfdisk.stdin.take().unwrap().write_all(table.as_bytes()).unwrap();
-    assert!(sfdisk.wait().unwrap().success());
-    let (script, boot) = (dir.join("boot.scr"), dir.join("boot.vfat"));
-    image::script(&script).unwrap();
-    fs::File::create(&boot).unwrap().set_len(partitions[0].size_mib * MIB).unwrap();
-    assert!(run(Command::new("mkfs.vfat").arg(&boot)).0);
-    assert!(run(Command::new("mcopy").arg("-i").arg(&boot).arg(&script).arg("::boot.scr")).0);
-    let at = format!("seek={}", starts[0]);
-    let (copied, said) = run(Command::new("dd")
-        .args(["bs=1M", "conv=notrunc,sparse", &at])
-        .arg(format!("if={}", boot.display()))
-        .arg(format!("of={}", disk.display())));
-    assert!(copied, "{said}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the scenarios are written with: a service and rooms, a browser, LiveKit's Python and Go SDKs, and ways to
 //! look at pictures and to listen to sound.
 
+pub mod boot_disk;
 pub mod browser;
 pub mod go;
 pub mod lab;

@@ -14,10 +14,10 @@ use anyhow::{Context, ensure};
 use files::Files;
 use machine::{BOOT, Machine};
 use rand::Rng;
-use rostrum_tests::{Cable, Lab, Python, lab::CHANNEL, until};
+use rostrum_tests::{Cable, Lab, Python, boot_disk, lab::CHANNEL, until};
 use serde_json::json;
 use xtask::{
-    image::{self, Plan},
+    image::{self, Image, Plan},
     room::Panel,
 };
 
@@ -38,6 +38,7 @@ struct Proof {
     lab: Lab,
     cable: Cable,
     bundles: [std::path::PathBuf; 2],
+    boot_loader: std::path::PathBuf,
     machine_id: String,
     _addresses: Addresses,
     _dir: tempfile::TempDir,
@@ -56,6 +57,7 @@ impl Drop for Addresses {
 type Step = (&'static str, fn(&mut Proof) -> anyhow::Result<()>);
 
 const STEPS: &[Step] = &[
+    ("a kernel that hangs is ended by the boot loader's watchdog", hangs),
     ("boots to a joined room, seen by a subscriber outside the machine", joins),
     ("is what the factory says, with a system that nobody can write to", is_provisioned),
     ("its data partition has grown to the end of the disk", has_grown),
@@ -134,6 +136,7 @@ impl Proof {
         // Signed and complete, and its first program ends at once.
         let bad = make("bad", BAD, true, Some(("/usr/sbin/init", "#!/bin/sh\nexit 1\n")))?;
         let addresses = addresses(&cable)?;
+        let boot_loader = image.boot_loader.clone();
         let machine = Machine::new(image, &cable.device, dir.path().join("shell.socket"));
         let panel = Panel::at(format!("http://{}:8090", cable.there));
         Ok(Self {
@@ -141,6 +144,7 @@ impl Proof {
             panel,
             lab,
             bundles: [new.bundle, bad.bundle],
+            boot_loader,
             machine_id: String::new(),
             cable,
             _addresses: addresses,
@@ -227,6 +231,37 @@ fn addresses(cable: &Cable) -> anyhow::Result<Addresses> {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     Ok(Addresses(server.spawn().context("cannot start dnsmasq (apt-get install dnsmasq-base)")?))
+}
+
+/// A kernel for arm64 that does nothing for ever (Linux, Documentation/arch/arm64/booting.rst: the header of an Image).
+fn kernel_that_hangs() -> Vec<u8> {
+    const BRANCH_TO_ITSELF: u32 = 0x1400_0000;
+    const SIZE: u64 = 0x1_0000;
+    const LITTLE_ENDIAN_4K_ANYWHERE: u64 = 0xa;
+    let mut image = BRANCH_TO_ITSELF.to_le_bytes().to_vec();
+    image.extend([0; 12]);
+    image.extend(SIZE.to_le_bytes());
+    image.extend(LITTLE_ENDIAN_4K_ANYWHERE.to_le_bytes());
+    image.extend([0; 24]);
+    image.extend(b"ARM\x64");
+    image.resize(SIZE as usize, 0);
+    image
+}
+
+fn hangs(proof: &mut Proof) -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let image = Image {
+        disk: dir.path().join("disk.img"),
+        boot_loader: proof.boot_loader.clone(),
+        environment: dir.path().join("environment.img"),
+        bundle: std::path::PathBuf::new(),
+    };
+    boot_disk::make(dir.path(), &image.disk, Some(&kernel_that_hangs()))?;
+    fs::File::create(&image.environment)?.set_len(4 << 20)?;
+    let mut machine = Machine::new(image, &proof.cable.device, dir.path().join("shell.socket"));
+    machine.power_on()?;
+    // Two minutes of the watchdog, and two starts of the boot loader.
+    until("the next try", Duration::from_secs(240), || Ok((machine.slots() == "AA").then_some(())))
 }
 
 fn joins(proof: &mut Proof) -> anyhow::Result<()> {

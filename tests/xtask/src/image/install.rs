@@ -56,10 +56,13 @@ pub fn list() -> anyhow::Result<Vec<Installed>> {
     Ok(list.file)
 }
 
-/// Fills in a template (`.in`).
+/// Fills in a template (`.in`). The board profile of a machine has its name, where a word asks for it.
 pub fn fill_in(template: &str, machine: &str) -> String {
     let boot_loader = if machine.starts_with("pc-") { "grub" } else { "uboot" };
-    template.replace("@COMPATIBLE@", &format!("rostrum-{machine}")).replace("@BOOTLOADER@", boot_loader)
+    let compatible = format!("rostrum-{machine}");
+    let words =
+        [("@COMPATIBLE@", compatible.as_str()), ("@BOOTLOADER@", boot_loader), ("@PROFILE@", machine)];
+    words.iter().fold(template.to_owned(), |text, (word, value)| text.replace(word, value))
 }
 
 /// Installs the files of the list that `machine` has, below `root`.
@@ -80,6 +83,18 @@ pub fn install(root: &Path, machine: &str, variant: Option<&str>) -> anyhow::Res
             content = fill_in(&String::from_utf8(content)?, machine).into_bytes();
         }
         put(root, &file.target, &content, &file.mode)?;
+    }
+    Ok(())
+}
+
+/// Installs the configuration, which is an administrator's and no package's: all files of Yocto's `rostrum-config`.
+fn configure(root: &Path) -> anyhow::Result<()> {
+    let folder = recipes().join("rostrum-config/files");
+    for entry in fs::read_dir(&folder).with_context(|| format!("no {}", folder.display()))? {
+        let file = entry?.path();
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let text = fill_in(&fs::read_to_string(&file)?, MACHINE);
+        put(root, &format!("/etc/rostrum/{}", name.trim_end_matches(".in")), text.as_bytes(), "644")?;
     }
     Ok(())
 }
@@ -113,6 +128,7 @@ pub(super) fn make(root: &Path, system: &System<'_>) -> anyhow::Result<()> {
         fs::create_dir_all(root.join(folder))?;
     }
     install(root, MACHINE, system.variant)?;
+    configure(root)?;
     for program in system.programs {
         let name = program.file_name().unwrap_or_default();
         let to = root.join("usr/bin").join(name);
