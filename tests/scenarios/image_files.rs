@@ -149,7 +149,9 @@ fn rauc_reads_its_settings_and_takes_only_bundles_that_can_be_streamed() {
     // A bundle of a few bytes, which RAUC looks into with these settings.
     let content = dir.path().join("content");
     fs::create_dir(&content).unwrap();
-    fs::write(content.join("system.ext4"), vec![7; 8192]).unwrap();
+    // Nothing that a compressor makes nothing of: a bundle has to have more than one block.
+    let noise: Vec<u8> = (0..65_536).map(|_| rand::random()).collect();
+    fs::write(content.join("system.ext4"), noise).unwrap();
     let manifest = "[update]\ncompatible=rostrum-qemu-arm64\nversion=1.0.0\n[bundle]\nformat=FORMAT\n\
                     [image.rootfs]\nfilename=system.ext4\n";
     let bundle = |format: &str| {

@@ -42,6 +42,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("fakeroot", "files of root's without being root"),
     ("fdisk", "partitions"),
     ("kmod", "lists of kernel modules"),
+    ("libubootenv-tool", "the boot loader's environment, as RAUC sees it"),
     ("mtools", "files in the partition of the boot script"),
     ("openssl", "signatures"),
     ("qemu-system-arm", "the machine"),
