@@ -121,6 +121,7 @@ const MODULES: &[&str] = &[
     "nls_ascii",
     "nls_cp437",
     "nls_utf8",
+    "sd_mod",
     "sdhci-pci",
     "snd-usb-audio",
     "squashfs",
