@@ -12,6 +12,13 @@ use xtask::paths;
 /// Exposure that `systemd-analyze security` may find at most, in tenths.
 const EXPOSURE: &str = "20";
 
+/// What runs all the time; each has a unit of its own.
+const PROGRAMS: [&str; 3] = ["rostrumd", "channeld", "rostrum-updater"];
+
+fn is_a_program(unit: &Path) -> bool {
+    unit.file_stem().is_some_and(|name| PROGRAMS.iter().any(|program| name == *program))
+}
+
 fn files() -> PathBuf {
     paths::root().join("yocto/meta-rostrum/recipes-rostrum/rostrum/files")
 }
@@ -37,12 +44,13 @@ fn run(command: &mut Command) -> (bool, String) {
 /// A copy of a unit that starts the program of this build.
 fn here(unit: &Path, dir: &Path) -> PathBuf {
     let name = unit.file_name().unwrap().to_str().unwrap();
-    let program = name.trim_end_matches(".service");
-    let text = fs::read_to_string(unit).unwrap();
-    let installed = format!("/usr/bin/{program}");
-    assert!(text.contains(&installed), "{name} starts another program");
+    let mut text = fs::read_to_string(unit).unwrap();
+    for program in PROGRAMS {
+        let here = paths::program("debug", program);
+        text = text.replace(&format!("/usr/bin/{program}"), here.to_str().unwrap());
+    }
     let copy = dir.join(name);
-    fs::write(&copy, text.replace(&installed, paths::program("debug", program).to_str().unwrap())).unwrap();
+    fs::write(&copy, text).unwrap();
     copy
 }
 
@@ -50,7 +58,11 @@ fn here(unit: &Path, dir: &Path) -> PathBuf {
 fn systemd_finds_every_unit_right_and_closed() {
     let dir = tempfile::tempdir().unwrap();
     let units = of_extension("service");
-    assert_eq!(units.len(), 2, "{units:?}");
+    assert_eq!(units.len(), 5, "{units:?}");
+    for unit in &units {
+        // A unit that another one names is looked for beside it.
+        fs::copy(unit, dir.path().join(unit.file_name().unwrap())).unwrap();
+    }
     for unit in units {
         let copy = here(&unit, dir.path());
         let (right, said) = run(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&copy));
@@ -60,8 +72,11 @@ fn systemd_finds_every_unit_right_and_closed() {
         let (closed, said) = run(Command::new("systemd-analyze").args(analyze).arg(&copy));
         assert!(closed, "{said}");
         let text = fs::read_to_string(&unit).unwrap();
-        for needed in ["Type=notify", "WatchdogSec=", "Restart=always", "NoNewPrivileges=yes"] {
-            assert!(text.contains(needed), "{} lacks {needed}", unit.display());
+        assert!(text.contains("NoNewPrivileges=yes"), "{}", unit.display());
+        if is_a_program(&unit) {
+            for needed in ["Type=notify", "WatchdogSec=", "Restart=always", "User="] {
+                assert!(text.contains(needed), "{} lacks {needed}", unit.display());
+            }
         }
         assert!(!text.contains("User=root"), "{}", unit.display());
     }
@@ -79,7 +94,7 @@ fn the_users_of_the_units_are_made_and_own_what_the_programs_write() {
     assert!(made.status.success(), "{}", said(&made));
     let users = fs::read_to_string(dir.path().join("etc/passwd")).unwrap();
     let groups = fs::read_to_string(dir.path().join("etc/group")).unwrap();
-    for unit in of_extension("service") {
+    for unit in of_extension("service").into_iter().filter(|unit| is_a_program(unit)) {
         let text = fs::read_to_string(&unit).unwrap();
         let value = |key: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(key));
@@ -101,6 +116,15 @@ fn the_users_of_the_units_are_made_and_own_what_the_programs_write() {
         String::from_utf8(output.stdout).unwrap()
     };
     assert!(example("rostrumd").contains("data_dir = \"/var/lib/rostrum\""));
+    assert!(example("rostrum-updater").contains("state_dir = \"/var/lib/rostrum-updater\""));
+    // What its example asks for by files is what the system watches for.
+    for (key, unit) in [("restart_request", "rostrum-reboot.path"), ("hold_request", "rostrum-hold.path")] {
+        let text = example("rostrum-updater");
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{key} = "))).unwrap();
+        let system = files().join("../../rostrum-system/files").join(unit);
+        let watched = format!("PathExists={}", line.trim_matches('"'));
+        assert!(fs::read_to_string(&system).unwrap().contains(&watched), "{unit} does not watch {line}");
+    }
     assert!(example("channeld").contains("file = \"/var/lib/channeld/devices.json\""));
 }
 

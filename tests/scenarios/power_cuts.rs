@@ -11,7 +11,7 @@ use std::{
 
 use rand::Rng;
 use rostrum_tests::updates::{Bundles, Ddi, Image, OLD, Offered, Quality, UpdateTerminal};
-use xtask::rig::Rauc;
+use xtask::image::{self, Rauc};
 
 const NEW: &str = "1.1.0";
 /// Time for what is left of an update on a machine that runs several at once.
@@ -31,7 +31,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let rauc = Rauc::get().unwrap();
+        let rauc = image::rauc().unwrap();
         let bundles = Bundles::new(dir.path(), rauc.clone()).unwrap();
         for quality in [Quality::Good, Quality::NoPicture] {
             bundles.bundle(&Image::new(NEW, quality)).unwrap();

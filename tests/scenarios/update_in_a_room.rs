@@ -9,7 +9,7 @@ use rostrum_tests::{
     updates::{Bundles, Ddi, Image, OLD, Offered, Quality, UpdateTerminal},
 };
 use serde_json::{Value, json};
-use xtask::{rig::Rauc, room::Terminal};
+use xtask::{image, room::Terminal};
 
 const NEW: &str = "1.1.0";
 const UPDATE: Duration = Duration::from_secs(120);
@@ -36,7 +36,7 @@ fn update(room: &Terminal) -> Value {
 fn a_meeting_goes_on_as_if_there_were_no_update_and_the_room_is_updated_after_it() {
     let lab = Lab::new().unwrap();
     let server = Ddi::start().unwrap();
-    let rauc = Rauc::get().unwrap();
+    let rauc = image::rauc().unwrap();
     let bundles = Bundles::new(&lab.dir().join("bundles"), rauc.clone()).unwrap();
     let configuration = format!(
         "{}\n[install]\nidle_s = 1\nsilent_s = 60\nretry_s = 1\n[gate]\nsteady_s = 0\nfolders = []\n",

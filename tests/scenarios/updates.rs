@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, sync::LazyLock, time::Duration};
 
 use rostrum_fleet::update::{link::FromTerminal, status::Phase};
 use rostrum_tests::updates::{Bundles, Ddi, Image, OLD, Offered, Quality, UpdateTerminal, certificates};
-use xtask::rig::Rauc;
+use xtask::image::{self, Rauc};
 
 const NEW: &str = "1.1.0";
 /// Time for an update with its restarts on a busy machine.
@@ -23,7 +23,7 @@ struct Scene {
 
 /// Fetched once, whichever test comes first.
 fn rauc() -> Rauc {
-    static RAUC: LazyLock<Rauc> = LazyLock::new(|| Rauc::get().unwrap());
+    static RAUC: LazyLock<Rauc> = LazyLock::new(|| image::rauc().unwrap());
     RAUC.clone()
 }
 

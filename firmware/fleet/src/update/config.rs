@@ -32,8 +32,10 @@ pub struct Config {
     pub good_file: PathBuf,
     /// D-Bus address; the system's bus when absent.
     pub bus: Option<String>,
-    /// Unit of RAUC, which is paused in a meeting; never when empty.
-    pub rauc_unit: String,
+    /// Made to have the machine restarted in order (`rostrum-reboot.path`).
+    pub restart_request: PathBuf,
+    /// There while RAUC is to be paused (`rostrum-hold.path`).
+    pub hold_request: PathBuf,
     /// Site file; what it says of the update server and the time zone counts more than what is here.
     pub site: Option<PathBuf>,
     /// Name of the room's time zone (IANA); the system's when absent.
@@ -57,7 +59,8 @@ impl Default for Config {
             sticks: "/run/rostrum-sticks".into(),
             good_file: "/run/rostrum-updater/good".into(),
             bus: None,
-            rauc_unit: "rauc.service".into(),
+            restart_request: "/run/rostrum-updater/reboot".into(),
+            hold_request: "/run/rostrum-updater/hold".into(),
             site: None,
             time_zone: None,
             server: None,

@@ -147,12 +147,13 @@ pub async fn run(
         held,
         job: None,
         access: config.server.as_ref().map(|server| server.credentials.clone()).unwrap_or_default(),
-        rauc_unit: config.rauc_unit.clone(),
+        restart_request: config.restart_request.clone(),
+        hold_request: config.hold_request.clone(),
         good_file: config.good_file.clone(),
         told: None,
     };
     // Whoever paused RAUC before may have ended without letting it go on.
-    shell.freeze(false).await;
+    shell.hold_rauc(false);
     let mut sticks = Sticks::below(config.sticks.clone());
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -176,7 +177,7 @@ pub async fn run(
             }
             stopped = stop.wait_for(|stop| *stop) => {
                 let _ = stopped;
-                shell.freeze(false).await;
+                shell.hold_rauc(false);
                 return Ok(());
             }
         }
@@ -277,7 +278,8 @@ struct Shell {
     /// What is fetched.
     job: Option<JoinHandle<()>>,
     access: super::http::Credentials,
-    rauc_unit: String,
+    restart_request: PathBuf,
+    hold_request: PathBuf,
     good_file: PathBuf,
     /// The outcome that the server is being told.
     told: Option<u64>,
@@ -314,7 +316,7 @@ impl Shell {
             Command::Fetch(offer) => self.fetch(offer),
             Command::Hold(hold) => {
                 self.hold.send_replace(hold);
-                self.freeze(hold).await;
+                self.hold_rauc(hold);
             }
             Command::Discard => {
                 if let Some(job) = self.job.take() {
@@ -360,7 +362,7 @@ impl Shell {
             }
             Command::Restart => {
                 log::info!("restarting into the other version");
-                if let Err(error) = self.system.restart().await {
+                if let Err(error) = request(&self.restart_request, true) {
                     log::error!(error:%; "the machine does not restart; asking again");
                 }
             }
@@ -425,24 +427,31 @@ impl Shell {
     }
 
     /// Stops RAUC's time, or lets it go on.
-    async fn freeze(&self, freeze: bool) {
-        if self.rauc_unit.is_empty() {
-            return;
-        }
-        if let Err(error) = self.system.freeze(&self.rauc_unit, freeze).await {
-            // It does not run, or this system has no systemd.
-            log::debug!(error:%, freeze; "RAUC was not paused or let go on");
+    fn hold_rauc(&self, hold: bool) {
+        if let Err(error) = request(&self.hold_request, hold) {
+            log::warn!(error:%, hold; "RAUC cannot be paused or let go on");
         }
     }
 
     fn say_good(&self) {
-        let written = self.good_file.parent().map_or(Ok(()), fs::create_dir_all);
-        match written.and_then(|()| fs::write(&self.good_file, "")) {
+        match request(&self.good_file, true) {
             Ok(()) => log::info!("what runs is good"),
             Err(error) => {
                 log::error!(file:% = self.good_file.display(), error:%; "cannot say that what runs is good");
             }
         }
+    }
+}
+
+/// Asks the system, which watches for a file, for what this program may not do itself.
+fn request(file: &Path, wanted: bool) -> io::Result<()> {
+    if wanted {
+        file.parent().map_or(Ok(()), fs::create_dir_all)?;
+        return fs::write(file, "");
+    }
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The machine around: systemd by D-Bus, which boot this is, whether the clock was set, and its version.
+//! The machine around: what systemd says of units by D-Bus, which boot this is, whether the clock was set, and its version.
 
 use std::{
     collections::HashMap,
@@ -22,10 +22,7 @@ use super::policy::LocalTime;
     gen_blocking = false
 )]
 trait Manager {
-    fn reboot(&self) -> zbus::Result<()>;
-    fn freeze_unit(&self, name: &str) -> zbus::Result<()>;
-    fn thaw_unit(&self, name: &str) -> zbus::Result<()>;
-    fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
+    fn get_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
 }
 
 #[proxy(
@@ -132,28 +129,12 @@ impl System {
         Ok(Self { bus: bus.clone(), manager: ManagerProxy::new(bus).await? })
     }
 
-    /// Restarts the machine in order.
-    ///
-    /// # Errors
-    /// When systemd does not take it.
-    pub async fn restart(&self) -> zbus::Result<()> {
-        self.manager.reboot().await
-    }
-
-    /// Stops the clock of a unit's processes, or lets them go on.
-    ///
-    /// # Errors
-    /// When there is no such unit, or it does not run.
-    pub async fn freeze(&self, unit: &str, freeze: bool) -> zbus::Result<()> {
-        if freeze { self.manager.freeze_unit(unit).await } else { self.manager.thaw_unit(unit).await }
-    }
-
     /// How a service does.
     ///
     /// # Errors
     /// When systemd does not say.
     pub async fn unit(&self, name: &str) -> zbus::Result<UnitState> {
-        let path = self.manager.load_unit(name).await?;
+        let path = self.manager.get_unit(name).await?;
         let properties = PropertiesProxy::new(&self.bus, path).await?;
         let unit = properties.get_all("org.freedesktop.systemd1.Unit").await?;
         let service = properties.get_all("org.freedesktop.systemd1.Service").await.unwrap_or_default();

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use sha2::{Digest, Sha256};
-use xtask::rig::Rauc;
+use xtask::image::Rauc;
 
 /// How a system does when it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

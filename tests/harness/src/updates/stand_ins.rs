@@ -3,10 +3,6 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use anyhow::Context;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use parking_lot::Mutex;
 use rostrum_fleet::update::{
     link::{self, FailedPart, FromTerminal, FromUpdater},
@@ -16,48 +12,17 @@ use rostrum_hal::selftest::Part;
 use tokio::{io::BufReader, net::UnixListener, sync::watch};
 use zbus::{Connection, interface, zvariant::OwnedObjectPath};
 
-/// What systemd was asked for, and what it says of units.
-#[derive(Default)]
-pub(super) struct SystemdState {
-    pub(super) restart_wanted: bool,
-    /// Process that a frozen unit has.
-    pub(super) rauc: Option<u32>,
-    /// Units that do not come up.
-    pub(super) down: BTreeSet<String>,
-    pub(super) freezes: u32,
-}
+/// Units that do not come up.
+pub(super) type Down = Arc<Mutex<BTreeSet<String>>>;
 
-pub(super) type Systemd = Arc<Mutex<SystemdState>>;
-
-struct Manager(Systemd);
+struct Manager(Down);
 
 #[interface(name = "org.freedesktop.systemd1.Manager")]
 impl Manager {
-    fn reboot(&self) {
-        self.0.lock().restart_wanted = true;
-    }
-
-    fn freeze_unit(&self, _name: &str) {
-        let mut state = self.0.lock();
-        state.freezes += 1;
-        signal(state.rauc, Signal::SIGSTOP);
-    }
-
-    fn thaw_unit(&self, _name: &str) {
-        signal(self.0.lock().rauc, Signal::SIGCONT);
-    }
-
-    fn load_unit(&self, name: &str) -> zbus::fdo::Result<OwnedObjectPath> {
-        let state = if self.0.lock().down.contains(name) { "down" } else { "up" };
+    fn get_unit(&self, name: &str) -> zbus::fdo::Result<OwnedObjectPath> {
+        let state = if self.0.lock().contains(name) { "down" } else { "up" };
         OwnedObjectPath::try_from(format!("/org/freedesktop/systemd1/unit/{state}"))
             .map_err(|error| zbus::fdo::Error::Failed(error.to_string()))
-    }
-}
-
-fn signal(process: Option<u32>, signal: Signal) {
-    if let Some(process) = process.and_then(|process| i32::try_from(process).ok()) {
-        // It may have ended.
-        let _ = kill(Pid::from_raw(process), signal);
     }
 }
 
@@ -73,11 +38,11 @@ impl Unit {
 }
 
 /// Serves as systemd on the bus at `address`.
-pub(super) async fn systemd(address: &str, state: Systemd) -> anyhow::Result<Connection> {
+pub(super) async fn systemd(address: &str, down: Down) -> anyhow::Result<Connection> {
     let unit = "/org/freedesktop/systemd1/unit";
     let connection = zbus::connection::Builder::address(address)?
         .name("org.freedesktop.systemd1")?
-        .serve_at("/org/freedesktop/systemd1", Manager(state))?
+        .serve_at("/org/freedesktop/systemd1", Manager(down))?
         .serve_at(format!("{unit}/up"), Unit("active"))?
         .serve_at(format!("{unit}/down"), Unit("failed"))?
         .build();

@@ -17,12 +17,12 @@ use nix::{
 use rostrum_fleet::update::{link::FromTerminal, status::Status};
 use rostrum_hal::selftest::Part;
 use tokio::{runtime::Runtime, sync::watch};
-use xtask::{paths, process::Running, rig::Rauc};
+use xtask::{image::Rauc, paths, process::Running};
 
 use super::{
     bundle::{COMPATIBLE, Image, Quality},
     disk::Disk,
-    stand_ins::{self, Room, Systemd, Words},
+    stand_ins::{self, Down, Room, Words},
 };
 
 /// The version that a new terminal runs.
@@ -39,7 +39,10 @@ pub struct UpdateTerminal {
     /// Lines of the updater's configuration.
     configuration: String,
     runtime: Runtime,
-    systemd: Systemd,
+    down: Down,
+    /// Pauses of RAUC that were asked for, and whether one is on.
+    pauses: u32,
+    is_paused: bool,
     room: watch::Sender<Room>,
     words: Words,
     status: watch::Receiver<Status>,
@@ -95,7 +98,9 @@ impl UpdateTerminal {
             key_ring: key_ring.into(),
             configuration: configuration.into(),
             runtime: tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?,
-            systemd: Systemd::default(),
+            down: Down::default(),
+            pauses: 0,
+            is_paused: false,
             room,
             words,
             status,
@@ -235,8 +240,11 @@ impl UpdateTerminal {
         let dir = self.dir.path();
         let shown = dir.display();
         let log = |name: &str| dir.join("logs").join(name);
-        let _ = fs::remove_file(dir.join("bus"));
-        let _ = fs::remove_file(dir.join("good"));
+        // What is in memory only.
+        for file in ["bus", "good", "hold", "reboot"] {
+            let _ = fs::remove_file(dir.join(file));
+        }
+        self.is_paused = false;
         fs::write(dir.join("os-release"), format!("VERSION_ID={}\n", image.version))?;
         fs::write(dir.join("boot-id"), self.boots.to_string())?;
         self.room.send_modify(|room| {
@@ -260,17 +268,12 @@ impl UpdateTerminal {
             .process_group(0)
             .env("DBUS_SYSTEM_BUS_ADDRESS", self.bus_address());
         let rauc = Running::start("rauc", log("rauc"), &mut rauc)?;
-        {
-            let mut systemd = self.systemd.lock();
-            systemd.restart_wanted = false;
-            systemd.rauc = Some(rauc.id());
-        }
-        let systemd = self.runtime.block_on(stand_ins::systemd(&self.bus_address(), self.systemd.clone()))?;
+        let systemd = self.runtime.block_on(stand_ins::systemd(&self.bus_address(), self.down.clone()))?;
         let configuration = dir.join("rostrum-updater.toml");
         let disk = self.disk.path().display();
         let text = format!(
             "udid_file = \"{shown}/udid\"\nstate_dir = \"{disk}/updater\"\nterminal = \"{shown}/updates.sock\"\n\
-             sticks = \"{shown}/sticks\"\ngood_file = \"{shown}/good\"\nbus = \"{}\"\ntime_zone = \"UTC\"\n\
+             sticks = \"{shown}/sticks\"\ngood_file = \"{shown}/good\"\nhold_request = \"{shown}/hold\"\nrestart_request = \"{shown}/reboot\"\nbus = \"{}\"\ntime_zone = \"UTC\"\n\
              {}\n[places]\nos_release = \"{shown}/os-release\"\nboot_id = \"{shown}/boot-id\"\n\
              clock_is_set = \"{shown}/clock-is-set\"\n",
             self.bus_address(),
@@ -319,13 +322,18 @@ impl UpdateTerminal {
         Ok(())
     }
 
-    /// Restarts when that is wanted.
+    /// As systemd's path units do it: pauses RAUC and restarts, where there is a file that asks for it.
     ///
     /// # Errors
     /// As [`UpdateTerminal::boot`].
     pub fn step(&mut self) -> anyhow::Result<()> {
-        let wanted = self.systemd.lock().restart_wanted;
-        if wanted { self.restart() } else { Ok(()) }
+        let hold = self.dir.path().join("hold").exists();
+        if let Some(programs) = self.programs.as_ref().filter(|_| hold != self.is_paused) {
+            self.is_paused = hold;
+            self.pauses += u32::from(hold);
+            programs.rauc.signal(if hold { "STOP" } else { "CONT" })?;
+        }
+        if self.dir.path().join("reboot").exists() { self.restart() } else { Ok(()) }
     }
 
     /// Lives, with restarts as they are wanted, until `look` gives something.
@@ -398,16 +406,16 @@ impl UpdateTerminal {
 
     /// How often RAUC was paused.
     pub fn pauses(&self) -> u32 {
-        self.systemd.lock().freezes
+        self.pauses
     }
 
     /// A unit does not come up any more, or does.
     pub fn unit_is_down(&self, name: &str, down: bool) {
-        let mut systemd = self.systemd.lock();
+        let mut units = self.down.lock();
         if down {
-            systemd.down.insert(name.into());
+            units.insert(name.into());
         } else {
-            systemd.down.remove(name);
+            units.remove(name);
         }
     }
 

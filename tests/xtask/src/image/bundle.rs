@@ -37,6 +37,7 @@ pub(super) fn rauc(apt: &Apt) -> anyhow::Result<Rauc> {
 }
 
 /// RAUC of the image's release, for this machine.
+#[derive(Clone, Debug)]
 pub struct Rauc {
     root: PathBuf,
 }

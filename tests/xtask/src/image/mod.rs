@@ -50,8 +50,15 @@ const PACKAGES: &[(&str, &str)] = &[
     ("systemd", "users and units of the image"),
     ("xz-utils", "kernel modules"),
 ];
+/// What tests of updates need on this machine.
+const RAUC_PACKAGES: &[(&str, &str)] = &[
+    ("dbus-daemon", "a bus of their own for RAUC and rostrum-updater"),
+    ("e2fsprogs", "disks that lose their power"),
+    ("openssl", "keys that sign update bundles"),
+    ("squashfs-tools", "update bundles"),
+];
 /// The programs of a system.
-const PROGRAMS: &[&str] = &["rostrumd"];
+const PROGRAMS: &[&str] = &["rostrumd", "rostrum-updater"];
 
 /// What `cargo xtask image` takes.
 #[derive(clap::Args)]
@@ -250,6 +257,15 @@ pub fn tools() -> anyhow::Result<Tools> {
     prepare()?;
     let apt = Apt::for_image()?;
     Ok(Tools { boot_loader: boot_loader::u_boot(&apt)?, rauc: bundle::rauc(&apt)? })
+}
+
+/// RAUC alone, as a service on this machine needs it.
+///
+/// # Errors
+/// When something cannot be installed or fetched.
+pub fn rauc() -> anyhow::Result<Rauc> {
+    apt(RAUC_PACKAGES)?;
+    bundle::rauc(&Apt::for_image()?)
 }
 
 /// Installs what images are made with.

@@ -72,7 +72,7 @@ fn packages(architecture: Architecture) -> &'static [&'static str] {
     match architecture {
         // As for the crates' own tests.
         Architecture::Amd64 => setup::TESTED,
-        Architecture::Arm64 => &["-p", "rostrum-rig", "-p", "rostrumd"],
+        Architecture::Arm64 => &["-p", "rostrum-rig", "-p", "rostrumd", "-p", "rostrum-fleet"],
     }
 }
 

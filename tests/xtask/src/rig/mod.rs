@@ -9,7 +9,6 @@ mod guest;
 pub(crate) mod kernel;
 mod machine;
 mod raspberry;
-mod rauc;
 mod root;
 
 use anyhow::bail;
@@ -17,7 +16,6 @@ use anyhow::bail;
 pub use capture::bench_capture;
 pub use debian::kernel_interface;
 pub use machine::{Machine, MachineOptions};
-pub use rauc::Rauc;
 
 use crate::{
     process::{print, say},
