@@ -14,7 +14,12 @@ use anyhow::{Context, ensure};
 use files::Files;
 use machine::{BOOT, Machine};
 use rand::Rng;
-use rostrum_tests::{Cable, Lab, Python, boot_disk, lab::CHANNEL, until};
+use rostrum_tests::{
+    Cable, Lab, Python, boot_disk,
+    lab::CHANNEL,
+    until,
+    updates::{Ddi, Offered},
+};
 use serde_json::json;
 use xtask::{
     image::{self, Image, Plan},
@@ -22,7 +27,8 @@ use xtask::{
 };
 
 const USER: &str = "room";
-const UDID: &str = "qemu-proof-1";
+/// As the update server of the harness knows its device.
+const UDID: &str = "T-1";
 const CAMERA_ID: u8 = 9;
 const PASSWORD: &str = "a long password";
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -38,6 +44,7 @@ struct Proof {
     lab: Lab,
     cable: Cable,
     bundles: [std::path::PathBuf; 2],
+    updates: Ddi,
     boot_loader: std::path::PathBuf,
     machine_id: String,
     _addresses: Addresses,
@@ -71,10 +78,10 @@ const STEPS: &[Step] = &[
 
 fn main() -> anyhow::Result<()> {
     let mut proof = Proof::prepare()?;
-    let only = std::env::args().nth(1).filter(|word| !word.starts_with('-'));
+    let only: Vec<_> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let (mut passed, mut failed) = (0, 0);
     for (name, step) in STEPS {
-        if only.as_ref().is_some_and(|only| !name.contains(only.as_str())) {
+        if !only.is_empty() && !only.iter().any(|only| name.contains(only.as_str())) {
             continue;
         }
         let start = Instant::now();
@@ -109,13 +116,23 @@ impl Proof {
         let config = format!(
             "[service]\nurl = \"{}\"\nchannel = \"{CHANNEL}\"\nuser = \"{USER}\"\ntoken_file = \"/factory/token\"\n\
              [board]\nprofile = \"{}\"\ncamera_id = {CAMERA_ID}\n[panel]\nlisten = \"0.0.0.0:8090\"\n\
-             [picture]\nwidth = 160\nheight = 90\nframe_rate_hz = 10\n",
+             [picture]\nwidth = 160\nheight = 90\nframe_rate_hz = 10\n\
+             [updates]\nsocket = \"/run/rostrum/updates.sock\"\n",
             lab.service.url_at(Some(&cable.here)),
             image::MACHINE,
+        );
+        let updates = Ddi::at(&cable.here)?;
+        // An emulated processor has no time for sound while it does something else.
+        let updater = format!(
+            "[server]\nurl = \"{}\"\npoll_s = 5\n[install]\nidle_s = 5\nretry_s = 5\n\
+             [gate]\nparts = [\"camera\"]\nsteady_s = 5\n",
+            updates.url
         );
         let make = |name: &str, version: &str, only_bundle: bool, more: Option<(&str, &str)>| {
             let mut changes =
                 vec![("/etc/rostrum/rostrumd.toml".to_owned(), config.clone().into_bytes(), "644".into())];
+            let file = "/etc/rostrum/rostrum-updater.toml".to_owned();
+            changes.push((file, updater.clone().into_bytes(), "644".into()));
             changes.extend(
                 more.map(|(target, text)| (target.to_owned(), text.as_bytes().to_vec(), "755".to_owned())),
             );
@@ -144,6 +161,7 @@ impl Proof {
             panel,
             lab,
             bundles: [new.bundle, bad.bundle],
+            updates,
             boot_loader,
             machine_id: String::new(),
             cable,
@@ -181,24 +199,45 @@ impl Proof {
         Ok(line.context("no VERSION_ID")?.to_owned())
     }
 
-    /// What the health gate does for a version that is well.
-    fn mark_good(&mut self) -> anyhow::Result<()> {
-        self.machine.shell("rauc status mark-good booted").map(drop)
+    /// The updater finds what runs good, and tells the boot loader.
+    fn is_found_good(&mut self) -> anyhow::Result<()> {
+        until("what runs is found good", PATIENCE, || {
+            self.machine.shell("test -e /run/rostrum-updater/good").map(Some)
+        })
+        .map_err(|error| {
+            let said = self
+                .machine
+                .shell("systemctl status --no-pager -l -n 30 rostrum-updater rauc")
+                .unwrap_or_default();
+            error.context(said)
+        })?;
+        until("boot-complete.target", PATIENCE, || {
+            self.machine.shell("systemctl is-active boot-complete.target").map(Some)
+        })?;
+        Ok(())
     }
 
-    fn install(&mut self, bundle: usize) -> anyhow::Result<u64> {
+    /// The update server offers a bundle; gives how much of it was fetched when the server hears of the end, and the end.
+    fn update(&mut self, action: &str, version: &str, bundle: usize) -> anyhow::Result<(u64, bool, String)> {
         let files = Files::serve(&self.cable.here, &self.bundles[bundle])?;
-        let said =
-            self.machine.shell_for(&format!("rauc install {}", files.address()), Duration::from_secs(900))?;
-        ensure!(said.contains("succeeded"), "{said}");
-        Ok(files.given())
-    }
-
-    fn reboot(&mut self) -> anyhow::Result<()> {
-        let boot = self.machine.shell("cat /proc/sys/kernel/random/boot_id")?;
+        let mut offered = Offered::new(action, version, &self.bundles[bundle]);
+        offered.elsewhere = Some(files.address().to_owned());
+        self.updates.offer(Some(offered));
+        if self.panel.state()?["room"]["phase"] == "in_channel" {
+            self.panel.wait_for("it waits", PATIENCE, |state| {
+                state["update"]["reason"].as_str().is_some_and(|reason| reason.contains("meeting"))
+            })?;
+            ensure!(files.given() < 1 << 20, "the bundle was fetched in a meeting");
+            self.panel.api("POST", "/leave", None)?;
+        }
         self.machine.clear_console();
-        self.machine.shell("systemctl --no-block reboot")?;
-        self.wait_for_another_boot(&boot, BOOT)
+        let (ok, text) =
+            until("the end of the update", 4 * BOOT, || Ok(self.updates.ends(action).into_iter().next()))
+                .map_err(|error| {
+                    let journal = "journalctl --no-pager -n 40 -u rostrum-updater -u rauc -o cat";
+                    error.context(self.machine.shell(journal).unwrap_or_default())
+                })?;
+        Ok((files.given(), ok, text))
     }
 
     fn wait_for_another_boot(&mut self, boot: &str, patience: Duration) -> anyhow::Result<()> {
@@ -272,7 +311,7 @@ fn joins(proof: &mut Proof) -> anyhow::Result<()> {
     proof.machine_id = proof.machine.shell("cat /etc/machine-id")?;
     proof.in_channel()?;
     println!("proof:   joined and seen {} s after power on", start.elapsed().as_secs());
-    proof.mark_good()
+    proof.is_found_good()
 }
 
 fn is_provisioned(proof: &mut Proof) -> anyhow::Result<()> {
@@ -375,46 +414,34 @@ fn survives_power_cuts(proof: &mut Proof) -> anyhow::Result<()> {
     ensure!(proof.version()? == OLD, "another version runs");
     let id = proof.machine.shell("cat /etc/machine-id")?;
     ensure!(id == proof.machine_id, "the machine's id was {} and is {id}", proof.machine_id);
-    proof.mark_good()
+    proof.is_found_good()
 }
 
 fn takes_an_update(proof: &mut Proof) -> anyhow::Result<()> {
     let length = fs::metadata(&proof.bundles[0])?.len();
-    let given = proof.install(0)?;
+    let (given, ok, text) = proof.update("1", NEW, 0)?;
     println!(
         "proof:   fetched {given} bytes of a bundle of {length}: {:.1} %",
         given as f64 * 100.0 / length as f64
     );
-    ensure!(proof.version()? == OLD, "it changed what runs");
-    proof.reboot()?;
+    ensure!(ok, "{text}");
     ensure!(proof.version()? == NEW, "the new version does not run");
     ensure!(proof.machine.slots() == "B", "slots: {}", proof.machine.slots());
     proof.in_channel()?;
-    proof.mark_good()
+    proof.is_found_good()
 }
 
 fn rolls_back(proof: &mut Proof) -> anyhow::Result<()> {
     let before = proof.version()?;
-    let boot = proof.machine.shell("cat /proc/sys/kernel/random/boot_id")?;
     let slot = if proof.machine.shell("cat /proc/cmdline")?.contains("rauc.slot=A") { 'A' } else { 'B' };
-    proof.install(1)?;
-    proof.machine.clear_console();
-    proof.machine.shell("systemctl --no-block reboot")?;
-    proof.wait_for_another_boot(&boot, 3 * BOOT)?;
+    let (_, ok, text) = proof.update("2", BAD, 1)?;
+    println!("proof:   the server was told: {text}");
+    ensure!(!ok && text.contains("did not start"), "{text}");
     ensure!(proof.version()? == before, "the version before does not run");
     let other = if slot == 'A' { "BBBA" } else { "AAAB" };
     ensure!(proof.machine.slots() == other, "slots: {}, not {other}", proof.machine.slots());
-    let status = proof.machine.shell("rauc status")?;
-    println!(
-        "proof:   {}",
-        status
-            .lines()
-            .filter(|line| line.contains("boot status"))
-            .map(str::trim)
-            .collect::<Vec<_>>()
-            .join(", ")
-    );
-    proof.in_channel()
+    proof.in_channel()?;
+    proof.is_found_good()
 }
 
 fn is_reset(proof: &mut Proof) -> anyhow::Result<()> {

@@ -50,6 +50,8 @@ pub struct Offered {
     pub redirects: bool,
     /// It says another SHA-256.
     pub wrong_hash: bool,
+    /// Another server has the bundle, at this address.
+    pub elsewhere: Option<String>,
 }
 
 impl Offered {
@@ -67,6 +69,7 @@ impl Offered {
             slow: None,
             redirects: false,
             wrong_hash: false,
+            elsewhere: None,
         }
     }
 }
@@ -104,7 +107,15 @@ impl Ddi {
     /// # Errors
     /// When it cannot listen.
     pub fn start() -> anyhow::Result<Self> {
-        Self::with(None)
+        Self::at("127.0.0.1")
+    }
+
+    /// Starts it at an address of this machine.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub fn at(address: &str) -> anyhow::Result<Self> {
+        Self::with(address, None)
     }
 
     /// Starts it with TLS: shows `certificate` (PEM, with `key`), and wants one of its guests that `authority` signed.
@@ -126,13 +137,13 @@ impl Ddi {
                 vec![CertificateDer::from_pem_slice(certificate.as_bytes())?],
                 PrivateKeyDer::from_pem_slice(key.as_bytes())?,
             )?;
-        Self::with(Some(TlsAcceptor::from(Arc::new(config))))
+        Self::with("127.0.0.1", Some(TlsAcceptor::from(Arc::new(config))))
     }
 
-    fn with(tls: Option<TlsAcceptor>) -> anyhow::Result<Self> {
+    fn with(host: &str, tls: Option<TlsAcceptor>) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let known = Shared::default();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+        let listener = runtime.block_on(TcpListener::bind((host, 0)))?;
         let address = listener.local_addr()?;
         let router = router(known.clone());
         let scheme = if tls.is_some() { "https" } else { "http" };
@@ -142,7 +153,8 @@ impl Ddi {
                 runtime.spawn(async move { axum::serve(Tls { listener, acceptor }, router).await })
             }
         };
-        let url = format!("{scheme}://localhost:{}", address.port());
+        let name = if host == "127.0.0.1" { "localhost" } else { host };
+        let url = format!("{scheme}://{name}:{}", address.port());
         known.lock().url.clone_from(&url);
         Ok(Self { url, known, _runtime: runtime })
     }
@@ -293,7 +305,7 @@ async fn deployment(State(known): State<Shared>) -> Result<Json<Value>, StatusCo
     let path = if offered.redirects { "moved" } else { "bundle" };
     let artifact = json!({
         "filename": "rostrum.raucb", "size": bytes.len(), "hashes": {"sha256": hash},
-        "_links": {"download": {"href": format!("{url}/{path}")}},
+        "_links": {"download": {"href": offered.elsewhere.unwrap_or_else(|| format!("{url}/{path}"))}},
     });
     let security = json!([{"key": "rostrum-security", "value": offered.security.to_string()}]);
     let chunk =
