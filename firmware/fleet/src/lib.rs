@@ -1,5 +1,5 @@
-//! What a terminal does for whoever looks after many of them: the self-test
-//! and updates.
+//! What a terminal does for whoever looks after many of them: its key, its site, its self-test and its updates; and the
+//! bench that makes it a terminal.
 
 pub mod device_key;
 pub mod https;

@@ -190,6 +190,8 @@ pub struct Machine {
     /// What runs was marked good in this boot.
     is_good: bool,
     waits: Option<Wait>,
+    /// What went wrong before the next try.
+    trouble: Option<String>,
     told: Option<String>,
     shown: Option<Status>,
 }
@@ -228,6 +230,7 @@ impl Machine {
             check_after: None,
             is_good: false,
             waits: None,
+            trouble: None,
             told: None,
             shown: None,
         }
@@ -366,6 +369,7 @@ impl Machine {
         let tries = attempt.tries;
         if trouble.may_pass && tries < TRIES {
             log::warn!(tries, reason = trouble.text.as_str(); "an update did not go on; trying again later");
+            self.trouble = Some(trouble.text.clone());
             self.not_before = Some(now + self.policy.retry * (1 << tries.min(8)));
             // What was fetched may be what is wrong.
             self.inspected = None;
@@ -421,6 +425,7 @@ impl Machine {
             return;
         }
         self.not_before = None;
+        self.trouble = None;
         match self.stage() {
             Some(Stage::Trying { failing, .. }) => {
                 let failing = failing.clone();
@@ -559,6 +564,7 @@ impl Machine {
         self.fetched = None;
         self.inspected = None;
         self.waits = None;
+        self.trouble = None;
         self.keep(commands);
         commands.push(Command::Discard);
     }

@@ -244,8 +244,6 @@ const LASTING: &[&str] = &[
     "No matching",
     "Failed to load manifest",
     "Signature size",
-    "404",
-    "403",
 ];
 
 /// What RAUC says, as trouble.

@@ -7,6 +7,12 @@ use crate::update::{
 };
 
 impl Machine {
+    /// What it waits for, as the end of a sentence.
+    fn reason(&self) -> Option<String> {
+        let trouble = self.trouble.as_ref().map(|trouble| format!("is tried again soon: {trouble}"));
+        trouble.or_else(|| self.waits.map(|wait| wait.to_string()))
+    }
+
     pub(super) fn status(&self) -> Status {
         let stage = self.stage();
         let (phase, percent) = match (self.doing, stage) {
@@ -28,7 +34,7 @@ impl Machine {
             version: self.version_of_attempt(),
             percent,
             asks,
-            reason: if asks { None } else { self.waits.map(|wait| wait.to_string()) },
+            reason: if asks { None } else { self.reason() },
             last: self.record.last.clone(),
         }
     }

@@ -358,7 +358,7 @@ fn what_a_bundle_says_of_itself_has_the_last_word() {
 fn trouble_that_may_pass_is_tried_again_and_not_for_ever() {
     let mut world = World::new(Quality::Good);
     world.machine.handle(world.now, Event::Offered(offer("7")));
-    let mut fetches = 0;
+    let (mut fetches, mut seen) = (0, 0);
     for _ in 0..1000 {
         world.now = world.now + Duration::from_secs(1);
         let commands = world.machine.handle(world.now, Event::Tick);
@@ -368,9 +368,16 @@ fn trouble_that_may_pass_is_tried_again_and_not_for_ever() {
         if matches!(world.machine.doing, Doing::Fetching(_)) {
             let trouble = Trouble::passing("the connection was cut");
             world.machine.handle(world.now, Event::Fetched(Err(trouble)));
+            // People see why nothing goes on.
+            if let (Some(reason), None) = (world.machine.status().reason, world.machine.untold()) {
+                assert_eq!(reason, "is tried again soon: the connection was cut");
+                seen += 1;
+            }
         }
     }
     assert!((2..=TRIES).contains(&fetches), "{fetches}");
+    // The first fetch came with the offer; the last failure is the end.
+    assert_eq!(seen, fetches, "nobody was told why it waits");
     let outcome = world.machine.untold().unwrap();
     assert_eq!((outcome.end, outcome.text.as_str()), (End::Failure, "the connection was cut"));
     // What lasts is not tried again.
