@@ -32,7 +32,6 @@ const STARTS: u32 = 3;
 
 /// A terminal.
 pub struct UpdateTerminal {
-    dir: tempfile::TempDir,
     disk: Disk,
     rauc: Rauc,
     key_ring: PathBuf,
@@ -51,6 +50,8 @@ pub struct UpdateTerminal {
     programs: Option<Programs>,
     /// What ran in each boot, in their order.
     pub ran: Vec<Image>,
+    /// The last to go: the disk is mounted in it.
+    dir: tempfile::TempDir,
 }
 
 /// What runs between two boots; ended in this order.
