@@ -2,6 +2,7 @@
 
 use crate::encode::PacketEncoder;
 use crate::level::{dbov, sane};
+use crate::opus_policy::{LinkState, OpusPolicy, OpusSettings};
 use crate::voice::Voice;
 use crate::{AudioError, Dbov, FRAME, PACKET, RATE_HZ, SILENCE, VoiceOptions};
 use rostrum_hal::microphone::ArrayFormat;
@@ -62,6 +63,9 @@ pub struct CaptureChain {
     voice: Voice,
     voice_encoder: PacketEncoder,
     music_encoder: PacketEncoder,
+    voice_policy: OpusPolicy,
+    music_policy: OpusPolicy,
+    link: LinkState,
     meters: CaptureMeters,
 }
 
@@ -75,6 +79,7 @@ impl CaptureChain {
         if array.rate_hz != RATE_HZ {
             return Err(AudioError::Rate { rate_hz: array.rate_hz });
         }
+        let (voice_policy, music_policy) = (OpusPolicy::voice(&options), OpusPolicy::music(&options));
         Ok(Self {
             microphones: array.channels(),
             mode: Mode::Voice,
@@ -82,8 +87,11 @@ impl CaptureChain {
             forget: 0,
             fade: 0,
             voice: Voice::new(array.channels(), &options)?,
-            voice_encoder: PacketEncoder::voice(&options)?,
-            music_encoder: PacketEncoder::music(&options)?,
+            voice_encoder: PacketEncoder::voice(&voice_policy.settings_now())?,
+            music_encoder: PacketEncoder::music(&music_policy.settings_now())?,
+            voice_policy,
+            music_policy,
+            link: LinkState::default(),
             meters: CaptureMeters::default(),
         })
     }
@@ -93,6 +101,19 @@ impl CaptureChain {
         if self.mode != mode {
             self.mode = mode;
             self.forget_all();
+        }
+    }
+
+    /// What the link is like from now on: the encoders follow it.
+    pub fn set_link(&mut self, link: LinkState) {
+        self.link = link;
+    }
+
+    /// How the present mode is encoded.
+    pub fn opus_settings(&self) -> OpusSettings {
+        match self.mode {
+            Mode::Voice => self.voice_policy.settings_now(),
+            Mode::Music => self.music_policy.settings_now(),
         }
     }
 
@@ -132,10 +153,15 @@ impl CaptureChain {
         if !self.advance(microphones) {
             return None;
         }
-        let encoder = match self.mode {
-            Mode::Voice => &mut self.voice_encoder,
-            Mode::Music => &mut self.music_encoder,
+        let (encoder, policy) = match self.mode {
+            Mode::Voice => (&mut self.voice_encoder, &mut self.voice_policy),
+            Mode::Music => (&mut self.music_encoder, &mut self.music_policy),
         };
+        if let Some(settings) = policy.next(&self.link) {
+            // Its settings are all within Opus' ranges.
+            let applied = encoder.apply(&settings);
+            debug_assert!(applied.is_ok());
+        }
         let (opus, level_dbov) = encoder.encode()?;
         self.meters.packets += 1;
         Some(EncodedAudio { opus, samples: PACKET as u32, level_dbov })

@@ -2,6 +2,8 @@
 
 use crate::AudioError;
 use crate::level::sane;
+use crate::redundancy::Redundancy;
+use opusic_c::dred::Dred;
 use opusic_c::{Channels, Decoder, SampleRate};
 
 /// The longest packet, 120 ms (RFC 6716 §3.2.5).
@@ -25,11 +27,26 @@ pub(crate) fn samples_of(opus: &[u8]) -> Option<u32> {
     (1..=MAX_SAMPLES as u32).contains(&samples).then_some(samples)
 }
 
+/// The longest gap that is filled from the packet after it: 240 ms.
+pub(crate) const MAX_RECOVERED: usize = 11_520;
+
+/// From this effort on the decoder hides loss with its neural vocoder; more would need weights that are not there.
+const CONCEAL_WELL: u8 = 5;
+
 /// An Opus decoder that never gives anything but sound.
 pub(crate) struct SafeDecoder {
-    decoder: Decoder,
+    decoder: Dred,
     channels: usize,
     buffer: Vec<f32>,
+}
+
+/// What the decoder makes sound of.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Packet(&'a [u8]),
+    Correction(&'a [u8]),
+    Deep(&'a [u8]),
+    Nothing,
 }
 
 impl SafeDecoder {
@@ -39,45 +56,62 @@ impl SafeDecoder {
             2 => Channels::Stereo,
             _ => return Err(AudioError::SpeakerChannels { channels }),
         };
-        let decoder =
+        let mut decoder =
             Decoder::new(layout, SampleRate::Hz48000).map_err(AudioError::opus("a decoder at 48 kHz"))?;
-        Ok(Self { decoder, channels, buffer: vec![0.0; MAX_SAMPLES * channels] })
+        decoder.set_complexity(CONCEAL_WELL).map_err(AudioError::opus("the decoder's effort"))?;
+        let decoder = Dred::new(decoder).map_err(AudioError::opus("a decoder of deep redundancy"))?;
+        Ok(Self { decoder, channels, buffer: vec![0.0; MAX_RECOVERED * channels] })
     }
 
     pub(crate) fn reset(&mut self) {
-        let reset = self.decoder.reset();
+        // The part for deep redundancy keeps nothing from one packet to the next, and refuses a reset.
+        let reset = self.decoder.decoder_mut().reset();
         debug_assert!(reset.is_ok());
     }
 
     /// The sound of a packet of `samples` a channel, interleaved; concealed when it cannot be decoded.
     pub(crate) fn decode(&mut self, opus: &[u8], samples: usize) -> &[f32] {
-        self.run(opus, samples, false)
+        self.run(Source::Packet(opus), samples)
     }
 
-    /// `samples` a channel in place of what was lost before `following`, from its error correction where it
-    /// has any.
-    pub(crate) fn recover(&mut self, following: &[u8], samples: usize) -> &[f32] {
-        self.run(following, samples, true)
+    /// `samples` a channel (a multiple of 120) in place of what was lost right before `following`: from its deep
+    /// redundancy, from its copy of the packet before, or made up, as `redundancy` says.
+    pub(crate) fn recover(&mut self, following: &[u8], redundancy: Redundancy, samples: usize) -> &[f32] {
+        let one_packet = samples <= samples_of(following).unwrap_or(0) as usize;
+        let from = if redundancy.correction && (one_packet || redundancy.deep == 0) {
+            Source::Correction(following)
+        } else if redundancy.deep > 0 {
+            Source::Deep(following)
+        } else {
+            Source::Nothing
+        };
+        self.run(from, samples)
     }
 
     /// `samples` a channel (a multiple of 120) in place of what is missing.
     pub(crate) fn conceal(&mut self, samples: usize) -> &[f32] {
-        self.run(&[], samples, false)
+        self.run(Source::Nothing, samples)
     }
 
-    fn run(&mut self, opus: &[u8], samples: usize, correction: bool) -> &[f32] {
-        let wanted = samples.min(MAX_SAMPLES) * self.channels;
+    fn run(&mut self, from: Source<'_>, samples: usize) -> &[f32] {
+        let wanted = samples.min(MAX_RECOVERED) * self.channels;
         let buffer = &mut self.buffer[..wanted];
-        let mut decoded = self.decoder.decode_float_to_slice(opus, buffer, correction);
-        if decoded.is_err() && !opus.is_empty() {
-            decoded = self.decoder.decode_float_to_slice(&[], buffer, false);
-        }
-        let good = decoded.unwrap_or(0) * self.channels;
-        let poisoned = buffer[..good.min(wanted)].iter().any(|sample| !sample.is_finite());
-        for sample in &mut buffer[..good.min(wanted)] {
+        let plain = self.decoder.decoder_mut();
+        let decoded = match from {
+            Source::Packet(opus) => plain.decode_float_to_slice(opus, buffer, false),
+            Source::Correction(following) => plain.decode_float_to_slice(following, buffer, true),
+            // The crate decodes as much as the buffer takes, from that long before the packet on.
+            Source::Deep(following) => self.decoder.decode_float_to_slice(following, buffer),
+            Source::Nothing => plain.decode_float_to_slice(&[], buffer, false),
+        };
+        let decoded =
+            decoded.or_else(|_| self.decoder.decoder_mut().decode_float_to_slice(&[], buffer, false));
+        let good = (decoded.unwrap_or(0) * self.channels).min(wanted);
+        let poisoned = buffer[..good].iter().any(|sample| !sample.is_finite());
+        for sample in &mut buffer[..good] {
             *sample = sane(*sample);
         }
-        buffer[good.min(wanted)..].fill(0.0);
+        buffer[good..].fill(0.0);
         if poisoned {
             self.reset();
         }
@@ -88,8 +122,9 @@ impl SafeDecoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::VoiceOptions;
     use crate::encode::PacketEncoder;
+    use crate::opus_policy::OpusSettings;
+    use crate::redundancy::redundancy_of;
     use proptest::prelude::*;
 
     #[test]
@@ -108,7 +143,7 @@ mod tests {
 
     /// A second of packets that hold silence.
     fn silence() -> Vec<Vec<u8>> {
-        let Ok(mut encoder) = PacketEncoder::voice(&VoiceOptions::default()) else { return Vec::new() };
+        let Ok(mut encoder) = PacketEncoder::voice(&OpusSettings::default()) else { return Vec::new() };
         (0..50)
             .filter_map(|_| {
                 encoder.add(std::iter::repeat_n(0.0, 960));
@@ -126,7 +161,10 @@ mod tests {
             let Ok(mut decoder) = SafeDecoder::new(2) else { return Err(TestCaseError::fail("no decoder")) };
             for packet in &packets {
                 let samples = samples_of(packet).unwrap_or(960) as usize;
-                for sound in [decoder.decode(packet, samples).to_vec(), decoder.recover(packet, 960).to_vec()] {
+                let says = redundancy_of(packet);
+                let deep = Redundancy { correction: false, deep: 9_600 };
+                let recovered = [says, deep].map(|of| decoder.recover(packet, of, 2_880).to_vec());
+                for sound in recovered.into_iter().chain([decoder.decode(packet, samples).to_vec()]) {
                     prop_assert!(sound.iter().all(|s| s.is_finite() && s.abs() <= 2.0));
                 }
             }

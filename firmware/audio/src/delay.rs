@@ -55,12 +55,17 @@ impl DelayEstimator {
         current = current.min(transit);
         self.fastest = Some((current, last));
         let late = transit.saturating_sub(current.min(last));
+        self.observe_late(late);
+        late
+    }
+
+    /// A packet was there so much later than the fastest would have been.
+    pub(crate) fn observe_late(&mut self, late: i64) {
         let class = usize::try_from(late / CLASS).unwrap_or(0).min(CLASSES - 1);
         for share in &mut self.classes {
             *share *= MEMORY;
         }
         self.classes[class] += 1.0 - MEMORY;
-        late
     }
 
     /// How long the fastest packet should wait.

@@ -1,5 +1,7 @@
 //! Packets that wait for their turn.
 
+use crate::redundancy::Redundancy;
+
 /// Packets of one track that can wait: 20 ms each, more than a second.
 const SLOTS: usize = 64;
 /// The longest packet taken, in bytes. 20 ms of Opus are at most 1276.
@@ -10,8 +12,12 @@ pub(crate) const MAX_PACKET: usize = 1500;
 pub(crate) struct Waiting {
     /// RTP timestamp, counted on past 32 bits.
     pub(crate) timestamp: i64,
+    /// RTP sequence number.
+    pub(crate) sequence: u16,
     /// Samples of a channel in it.
     pub(crate) samples: u32,
+    /// What it carries about the time before it.
+    pub(crate) redundancy: Redundancy,
     opus: Vec<u8>,
 }
 
@@ -39,7 +45,14 @@ impl PacketStore {
     }
 
     /// Keeps a copy. `false` for a timestamp that is there already. When full, the oldest makes room.
-    pub(crate) fn insert(&mut self, timestamp: i64, samples: u32, opus: &[u8]) -> bool {
+    pub(crate) fn insert(
+        &mut self,
+        sequence: u16,
+        timestamp: i64,
+        samples: u32,
+        redundancy: Redundancy,
+        opus: &[u8],
+    ) -> bool {
         if opus.len() > MAX_PACKET || self.slots[..self.used].iter().any(|slot| slot.timestamp == timestamp) {
             return false;
         }
@@ -48,7 +61,9 @@ impl PacketStore {
         }
         let slot = &mut self.slots[self.used];
         slot.timestamp = timestamp;
+        slot.sequence = sequence;
         slot.samples = samples;
+        slot.redundancy = redundancy;
         slot.opus.clear();
         slot.opus.extend_from_slice(opus);
         self.used += 1;
@@ -77,11 +92,15 @@ impl PacketStore {
 mod tests {
     use super::*;
 
+    fn insert(store: &mut PacketStore, timestamp: i64, opus: &[u8]) -> bool {
+        store.insert(0, timestamp, 960, Redundancy::default(), opus)
+    }
+
     #[test]
     fn packets_come_out_in_order_of_time_once() {
         let mut store = PacketStore::new();
         for timestamp in [2880, 960, 1920, 960, 0] {
-            store.insert(timestamp, 960, &[1]);
+            insert(&mut store, timestamp, &[1]);
         }
         let mut order = Vec::new();
         while let Some(first) = store.first() {
@@ -95,9 +114,9 @@ mod tests {
     fn a_full_store_drops_the_oldest() {
         let mut store = PacketStore::new();
         for i in 0..=SLOTS as i64 {
-            assert!(store.insert(i, 960, &[0; MAX_PACKET]));
+            assert!(insert(&mut store, i, &[0; MAX_PACKET]));
         }
         assert_eq!(store.first().map(|first| first.timestamp), Some(1));
-        assert!(!store.insert(1_000, 960, &[0; MAX_PACKET + 1]));
+        assert!(!insert(&mut store, 1_000, &[0; MAX_PACKET + 1]));
     }
 }

@@ -4,11 +4,14 @@ use crate::level::sane;
 use crate::track::{Track, TrackStatistics};
 use crate::{AudioError, Dbov, FRAME};
 use rostrum_hal::Timestamp;
+use std::time::Duration;
 
 /// The most tracks that are played at once; packets of further ones are left out.
 pub const MAX_TRACKS: usize = 64;
 /// Tracks whose memory is taken at the start: a full channel.
 const READY: usize = 16;
+/// Tracks beside them that may still die away when others come.
+const LEAVING: usize = 4;
 /// Below this the mix is exact; above it bends towards full scale.
 const KNEE: f32 = 0.8;
 
@@ -20,6 +23,8 @@ pub struct TrackKey(pub u64);
 pub struct PlayOut {
     channels: usize,
     playing: Vec<(TrackKey, Track)>,
+    /// Removed, and still dying away.
+    leaving: Vec<Track>,
     spare: Vec<Track>,
     volume: f32,
     volume_now: f32,
@@ -33,10 +38,11 @@ impl PlayOut {
     /// # Errors
     /// [`AudioError::SpeakerChannels`], [`AudioError::Opus`].
     pub fn new(channels: usize) -> Result<Self, AudioError> {
-        let spare = (0..READY).map(|_| Track::new(channels)).collect::<Result<_, _>>()?;
+        let spare = (0..READY + LEAVING).map(|_| Track::new(channels)).collect::<Result<_, _>>()?;
         Ok(Self {
             channels,
             playing: Vec::with_capacity(MAX_TRACKS),
+            leaving: Vec::with_capacity(MAX_TRACKS),
             spare,
             volume: 1.0,
             volume_now: 1.0,
@@ -71,10 +77,20 @@ impl PlayOut {
     pub fn remove(&mut self, track: TrackKey) {
         if let Some(index) = self.playing.iter().position(|(key, _)| *key == track) {
             let (_, mut track) = self.playing.swap_remove(index);
-            if self.spare.len() < READY {
-                track.reset();
-                self.spare.push(track);
+            track.leave();
+            if self.leaving.len() < MAX_TRACKS {
+                self.leaving.push(track);
+            } else {
+                self.retire(track);
             }
+        }
+    }
+
+    /// Keeps its memory for the next.
+    fn retire(&mut self, mut track: Track) {
+        if self.spare.len() < READY + LEAVING {
+            track.reset();
+            self.spare.push(track);
         }
     }
 
@@ -92,12 +108,17 @@ impl PlayOut {
         if out.len() != FRAME * self.channels {
             return;
         }
-        for (_, track) in &mut self.playing {
+        let leaving = self.leaving.iter_mut();
+        for track in self.playing.iter_mut().map(|(_, track)| track).chain(leaving) {
             if let Some(frame) = track.pull() {
                 for (sum, sample) in out.iter_mut().zip(frame) {
                     *sum += sample;
                 }
             }
+        }
+        while let Some(gone) = self.leaving.iter().position(Track::is_still) {
+            let track = self.leaving.swap_remove(gone);
+            self.retire(track);
         }
         let step = (self.volume - self.volume_now) / FRAME as f32;
         for (samples, reference) in out.chunks_exact_mut(self.channels).zip(&mut self.reference) {
@@ -118,6 +139,14 @@ impl PlayOut {
     /// Loudness of each track in its last period, before the volume.
     pub fn levels(&self) -> impl Iterator<Item = (TrackKey, Dbov)> + '_ {
         self.playing.iter().map(|(key, track)| (*key, track.level()))
+    }
+
+    /// Packets of `track` wait at least so long, up to 250 ms: its picture is later than its sound. The sound is
+    /// stretched until they do. A track that is unknown, or begins anew, waits as its arrivals ask.
+    pub fn set_least_wait(&mut self, track: TrackKey, wait: Duration) {
+        if let Some((_, track)) = self.playing.iter_mut().find(|(key, _)| *key == track) {
+            track.set_least_wait(wait);
+        }
     }
 
     /// How `track` is doing; `None` when it is unknown.

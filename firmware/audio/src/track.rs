@@ -1,24 +1,28 @@
 //! One remote track: from packets as they arrive to a frame of sound every 10 ms.
 
-use crate::decode::{MAX_SAMPLES, SafeDecoder, samples_of};
+use crate::decode::{MAX_RECOVERED, SafeDecoder, samples_of};
 use crate::delay::DelayEstimator;
+use crate::encode::RESTING_BYTES;
+use crate::fifo::Fifo;
 use crate::jitter::{MAX_PACKET, PacketStore};
 use crate::level::dbov;
-use crate::{AudioError, Dbov, FRAME, SILENCE, stretch};
+use crate::redundancy::{Redundancy, redundancy_of};
+use crate::{AudioError, Dbov, FRAME, PACKET, SILENCE, stretch};
 use rostrum_hal::Timestamp;
 use std::time::Duration;
 
-/// Sound that is decoded and not yet played, samples of a channel: the longest wait and the longest packet
-/// have room with ease.
-const FIFO: usize = 24_000;
 /// Concealment goes on for 100 ms; then the track has stopped.
 const CONCEALED_AT_MOST: i64 = 4_800;
-/// Waiting this much longer than wanted (8 ms) starts catching up.
+/// A sender that is silent on purpose (RFC 7587 §3.1.3) says so again every 400 ms: its noise goes on for 600 ms.
+const RESTING_AT_MOST: i64 = 28_800;
+/// Waiting this much longer than wanted (8 ms) starts catching up, this much shorter starts holding back.
 const EXCESS: i64 = 384;
 /// Waiting this much longer than wanted (200 ms) drops what is too old.
 const FAR_BEHIND: i64 = 9_600;
 /// Catching up may be heard a little from here on (60 ms).
 const BEHIND: i64 = 2_880;
+/// What is made up where something was dropped: 5 ms.
+const SPLICE: usize = 240;
 /// Frames between two cuts, so that speech is never faster than by a fifth or so.
 const BETWEEN_CUTS: u32 = 4;
 /// Packets over which the wait is measured; the shortest counts.
@@ -27,6 +31,8 @@ const MEASURED: usize = 8;
 const SEQUENCE_JUMP: u16 = 500;
 /// A timestamp further away than this is after a pause, or another stream: 2 s.
 const TIME_JUMP: i64 = 96_000;
+/// The picture can hold the sound back by 250 ms.
+const LEAST_WAIT_AT_MOST: i64 = 12_000;
 /// So many packets in a row that came too late are another stream.
 const LATE_IN_A_ROW: u32 = 8;
 
@@ -45,8 +51,12 @@ pub struct TrackStatistics {
     pub bad: u64,
     /// Samples a channel that were made up for lost or late packets.
     pub concealed: u64,
+    /// Samples a channel of lost packets that were in the redundancy of later ones.
+    pub recovered: u64,
     /// Samples a channel that were left out to catch up.
     pub left_out: u64,
+    /// Samples a channel that were said twice to hold back.
+    pub added: u64,
 }
 
 /// A place in the stream.
@@ -58,14 +68,11 @@ struct Place {
 
 /// The state of one track. All lengths are samples of a channel.
 pub(crate) struct Track {
-    channels: usize,
     decoder: SafeDecoder,
     packets: PacketStore,
     arrivals: DelayEstimator,
-    /// Decoded, not yet played: `fifo[played..filled]`, interleaved.
-    fifo: Vec<f32>,
-    played: usize,
-    filled: usize,
+    /// Decoded, not yet played.
+    fifo: Fifo,
     /// The newest packet seen.
     newest: Option<Place>,
     /// Which of the 64 packets up to the newest came; bit 0 is the newest.
@@ -76,6 +83,11 @@ pub(crate) struct Track {
     next: Option<i64>,
     /// Made up since the last packet, ahead of `next`, because nothing was there.
     ahead: i64,
+    /// The packet decoded last, and whether it said that the sender is silent.
+    last: Option<u16>,
+    resting: bool,
+    /// The shortest wait that the picture asks for.
+    least_wait: i64,
     /// How long the fastest packet would wait, as each of the last packets shows it.
     waits: [i64; MEASURED],
     /// How long the newest packet has to wait.
@@ -90,18 +102,18 @@ pub(crate) struct Track {
 impl Track {
     pub(crate) fn new(channels: usize) -> Result<Self, AudioError> {
         Ok(Self {
-            channels,
             decoder: SafeDecoder::new(channels)?,
             packets: PacketStore::new(),
             arrivals: DelayEstimator::new(),
-            fifo: vec![0.0; FIFO * channels],
-            played: 0,
-            filled: 0,
+            fifo: Fifo::new(channels),
             newest: None,
             seen: 0,
             doubtful: None,
             next: None,
             ahead: 0,
+            last: None,
+            resting: false,
+            least_wait: 0,
             waits: [0; MEASURED],
             newest_wait: 0,
             measured: 0,
@@ -119,23 +131,42 @@ impl Track {
         self.seen = 0;
         self.doubtful = None;
         self.statistics = TrackStatistics::default();
+        self.least_wait = 0;
         self.stop();
+        self.fifo.clear();
         self.decoder.reset();
     }
 
-    /// Still until the next packet.
+    /// Ends, dying away within the next frame.
+    pub(crate) fn leave(&mut self) {
+        self.stop();
+    }
+
+    /// Packets wait at least so long: the picture is later than the sound.
+    pub(crate) fn set_least_wait(&mut self, wait: Duration) {
+        self.least_wait = (wait.as_micros() as i64 * 48 / 1_000).min(LEAST_WAIT_AT_MOST);
+    }
+
+    /// Still until the next packet; what sounds dies away.
     fn stop(&mut self) {
+        if self.next.is_some() {
+            if self.fifo.buffered() < FRAME {
+                self.fifo.append(self.decoder.conceal(FRAME));
+            }
+            self.fifo.end();
+        }
         self.packets.clear();
         self.next = None;
         self.ahead = 0;
-        (self.played, self.filled) = (0, 0);
+        self.last = None;
+        self.resting = false;
         self.measured = 0;
         self.late_in_a_row = 0;
         self.level = SILENCE;
     }
 
     fn buffered(&self) -> i64 {
-        ((self.filled - self.played) / self.channels) as i64
+        self.fifo.buffered() as i64
     }
 
     /// Takes a packet as it arrives.
@@ -169,23 +200,43 @@ impl Track {
             late = self.arrivals.observe(timestamp, arrival);
         }
         self.late_in_a_row = 0;
-        if !self.packets.insert(timestamp, samples, opus) {
+        let redundancy = redundancy_of(opus);
+        if !self.packets.insert(sequence, timestamp, samples, redundancy, opus) {
             self.statistics.late += 1;
             return;
         }
         self.statistics.packets += 1;
+        self.observe_redundancy(sequence, samples, redundancy, late);
+        let target = self.target();
         let next = *self.next.get_or_insert_with(|| {
             // A beginning, or the end of a pause: wait as long as arrivals are uneven.
-            let wait = (self.arrivals.target() - late).max(0) as usize * self.channels;
-            let wait = wait.min(self.fifo.len() / 2);
-            self.fifo[..wait].fill(0.0);
-            (self.played, self.filled) = (0, wait);
+            self.fifo.begin((target - late).max(0) as usize);
             timestamp
         });
         let wait = timestamp - (next - self.buffered());
         self.newest_wait = wait;
         self.waits[self.measured % MEASURED] = wait + late;
         self.measured += 1;
+    }
+
+    /// A packet that was lost is as late as the one that brings it back: waiting as long gives it its sound.
+    fn observe_redundancy(&mut self, sequence: u16, samples: u32, redundancy: Redundancy, late: i64) {
+        let samples = i64::from(samples);
+        let copies = if redundancy.correction { samples } else { 0 };
+        let reach = copies.max(redundancy.deep).min(MAX_RECOVERED as i64);
+        let behind = self.newest.map_or(0, |newest| newest.sequence.wrapping_sub(sequence));
+        for back in 1..=(reach / samples).unsigned_abs() as u32 {
+            let bit = 1_u64.checked_shl(u32::from(behind) + back).unwrap_or(0);
+            if bit == 0 || self.seen & bit != 0 {
+                break;
+            }
+            self.arrivals.observe_late(late + i64::from(back) * samples);
+        }
+    }
+
+    /// How long the fastest packet should wait.
+    fn target(&self) -> i64 {
+        self.arrivals.target().max(self.least_wait)
     }
 
     /// Whether a packet near the newest was here before; from now on it was.
@@ -232,57 +283,68 @@ impl Track {
 
     /// The next frame, interleaved, `FRAME` samples a channel. `None` while the track is still.
     pub(crate) fn pull(&mut self) -> Option<&[f32]> {
-        self.next?;
-        self.catch_up();
+        if self.next.is_some() {
+            self.keep_pace();
+        }
         while self.next.is_some() && self.buffered() < FRAME as i64 {
             self.advance();
         }
-        self.next?;
-        let from = self.played;
-        self.played += FRAME * self.channels;
-        let frame = &self.fifo[from..self.played];
-        self.level = dbov(frame);
+        let frame = self.fifo.pull()?;
+        self.level = if self.next.is_some() { dbov(frame) } else { SILENCE };
         Some(frame)
+    }
+
+    /// Whether the last of it was played.
+    pub(crate) fn is_still(&self) -> bool {
+        self.next.is_none() && !self.fifo.ending()
     }
 
     /// Puts the next piece of sound into the queue: a packet, or what takes its place.
     fn advance(&mut self) {
         let Some(next) = self.next else { return };
-        self.make_room();
         let Some(first) = self.packets.first() else {
-            if self.ahead >= CONCEALED_AT_MOST {
+            if self.ahead >= if self.resting { RESTING_AT_MOST } else { CONCEALED_AT_MOST } {
                 self.stop();
                 return;
             }
             self.bridge();
             return;
         };
-        let missing = first.timestamp - next - self.ahead;
-        if missing > 0 && self.ahead + FRAME as i64 <= -self.excess() {
+        let gap = first.timestamp - next;
+        let missing = gap - self.ahead;
+        let follows = self.last.is_some_and(|last| last.wrapping_add(1) == first.sequence);
+        if missing >= 120 && self.resting && follows && gap <= RESTING_AT_MOST {
+            // Nothing was lost: there was nothing to be said.
+            let length = (missing / 120 * 120).min(PACKET as i64);
+            self.fifo.append(self.decoder.conceal(length as usize));
+            self.ahead += length;
+            return;
+        }
+        let redundancy = first.redundancy;
+        let reach = if redundancy.deep > 0 { MAX_RECOVERED as i64 } else { CONCEALED_AT_MOST };
+        let covered = redundancy.deep.max(if redundancy.correction { i64::from(first.samples) } else { 0 });
+        if missing > covered && self.ahead + FRAME as i64 <= -self.excess() {
             // What comes late is still worth waiting for: arrivals are more uneven than was thought.
             self.bridge();
             return;
         }
-        if missing > 0 && first.timestamp - next <= CONCEALED_AT_MOST && missing >= 120 {
+        if missing >= 120 && gap <= reach.max(CONCEALED_AT_MOST) {
             // Lost: the packet after it is there.
-            let length = (missing / 120 * 120).min(crate::PACKET as i64);
-            let adjacent = missing == length && self.ahead == 0;
-            let opus = first.opus();
-            let made_up = if adjacent {
-                self.decoder.recover(opus, length as usize)
-            } else {
-                self.decoder.conceal(length as usize)
-            };
-            append(&mut self.fifo, &mut self.filled, made_up);
-            self.statistics.concealed += length as u64;
+            let length = missing / 120 * 120;
+            let sound = self.decoder.recover(first.opus(), redundancy, length as usize);
+            self.fifo.append(sound);
+            let recovered = covered.min(length);
+            self.statistics.recovered += recovered.unsigned_abs();
+            self.statistics.concealed += (length - recovered).unsigned_abs();
             self.next = Some(next + length);
             return;
         }
-        let delayed = self.ahead - (first.timestamp - next).max(0);
+        let delayed = self.ahead - gap.max(0);
         self.ahead = 0;
         self.next = Some(first.timestamp + i64::from(first.samples));
-        let sound = self.decoder.decode(first.opus(), first.samples as usize);
-        append(&mut self.fifo, &mut self.filled, sound);
+        self.last = Some(first.sequence);
+        self.resting = first.opus().len() <= RESTING_BYTES;
+        self.fifo.append(self.decoder.decode(first.opus(), first.samples as usize));
         self.packets.remove_first();
         self.shift_waits(delayed.max(0));
     }
@@ -290,18 +352,10 @@ impl Track {
     /// Makes up a frame in place of a packet that may still come: it does not count as that packet's time.
     fn bridge(&mut self) {
         self.ahead += FRAME as i64;
-        self.statistics.concealed += FRAME as u64;
-        let made_up = self.decoder.conceal(FRAME);
-        append(&mut self.fifo, &mut self.filled, made_up);
-    }
-
-    /// Moves what is left to the front when the longest packet would not fit any more.
-    fn make_room(&mut self) {
-        if self.fifo.len() - self.filled < MAX_SAMPLES * self.channels {
-            self.fifo.copy_within(self.played..self.filled, 0);
-            self.filled -= self.played;
-            self.played = 0;
+        if !self.resting {
+            self.statistics.concealed += FRAME as u64;
         }
+        self.fifo.append(self.decoder.conceal(FRAME));
     }
 
     /// How long the fastest packet waits now.
@@ -313,7 +367,7 @@ impl Track {
     /// How long packets wait beyond what is wanted; never more than there is to leave out.
     fn excess(&self) -> i64 {
         match self.wait() {
-            Some(wait) if self.measured >= MEASURED => (wait - self.arrivals.target()).min(self.newest_wait),
+            Some(wait) if self.measured >= MEASURED => (wait - self.target()).min(self.newest_wait),
             _ => 0,
         }
     }
@@ -331,10 +385,11 @@ impl Track {
         self.statistics.left_out += samples.unsigned_abs();
     }
 
-    /// Takes out delay that arrivals do not ask for (any more).
-    fn catch_up(&mut self) {
+    /// Takes out delay that arrivals do not ask for (any more), and adds what they ask for.
+    fn keep_pace(&mut self) {
         self.since_cut = self.since_cut.saturating_add(1);
         let mut excess = self.excess();
+        let behind = excess > FAR_BEHIND;
         while excess > FAR_BEHIND
             && let (Some(next), Some(first)) = (self.next, self.packets.first())
         {
@@ -345,7 +400,12 @@ impl Track {
             self.left_out(end - next);
             excess = self.excess();
         }
-        if excess <= EXCESS || (self.since_cut < BETWEEN_CUTS && self.level < 50) {
+        if behind {
+            // The decoder glides into what it did not expect from something made up, and from that only.
+            self.fifo.append(self.decoder.conceal(SPLICE));
+            self.last = None;
+        }
+        if excess.abs() <= EXCESS || (self.since_cut < BETWEEN_CUTS && self.level < 50) {
             return;
         }
         while self.buffered() < stretch::NEEDED as i64 && self.packets.first().is_some() {
@@ -354,12 +414,18 @@ impl Track {
         if self.next.is_none() {
             return;
         }
-        let waiting = &mut self.fifo[self.played..self.filled];
-        let forced = excess > BEHIND;
-        if let Some(cut) = stretch::shorten(waiting, self.channels, excess as usize, forced) {
-            self.played += cut.length * self.channels;
-            self.left_out(cut.length as i64);
-            self.since_cut = if cut.quiet { BETWEEN_CUTS } else { 0 };
+        let most = excess.unsigned_abs() as usize;
+        let forced = excess.abs() > BEHIND;
+        let change =
+            if excess > 0 { self.fifo.shorten(most, forced) } else { self.fifo.lengthen(most, forced) };
+        if let Some(change) = change {
+            if excess > 0 {
+                self.left_out(change.length as i64);
+            } else {
+                self.shift_waits(change.length as i64);
+                self.statistics.added += change.length as u64;
+            }
+            self.since_cut = if change.quiet { BETWEEN_CUTS } else { 0 };
         }
     }
 
@@ -371,13 +437,6 @@ impl Track {
     pub(crate) fn statistics(&self) -> TrackStatistics {
         let wait = self.wait().unwrap_or(0);
         let duration = |samples: i64| Duration::from_micros(samples.max(0).unsigned_abs() * 1_000 / 48);
-        TrackStatistics { delay: duration(wait), target: duration(self.arrivals.target()), ..self.statistics }
+        TrackStatistics { delay: duration(wait), target: duration(self.target()), ..self.statistics }
     }
-}
-
-fn append(fifo: &mut [f32], filled: &mut usize, sound: &[f32]) {
-    let end = (*filled + sound.len()).min(fifo.len());
-    let room = end - *filled;
-    fifo[*filled..end].copy_from_slice(&sound[..room]);
-    *filled = end;
 }

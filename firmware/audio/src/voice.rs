@@ -58,9 +58,12 @@ pub struct VoiceOptions {
     pub gain: bool,
     /// Opus' target in voice mode, bit/s, 6000..=510000.
     pub bitrate_bps: u32,
+    /// Opus' target for a voice in the whole band, bit/s, 6000..=510000.
+    pub wide_bitrate_bps: u32,
     /// Opus' target in music mode (stereo), bit/s, 6000..=510000.
     pub music_bitrate_bps: u32,
-    /// Packet loss that Opus' forward error correction reckons with, 0..=100 percent; 0 leaves it out.
+    /// Packet loss that Opus' forward error correction reckons with even on a good link, 0..=100 percent; 0 leaves
+    /// it out until packets are lost.
     pub expected_loss_percent: u8,
     /// Opus' effort, 0..=10.
     pub complexity: u8,
@@ -73,7 +76,8 @@ impl Default for VoiceOptions {
             noise: NoiseSuppression::Moderate,
             gain: true,
             bitrate_bps: 40_000,
-            music_bitrate_bps: 160_000,
+            wide_bitrate_bps: 64_000,
+            music_bitrate_bps: 256_000,
             expected_loss_percent: 10,
             complexity: 7,
         }

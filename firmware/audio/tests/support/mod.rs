@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub)] // Each test uses its part.
 #![allow(clippy::unwrap_used)]
 
-use rostrum_audio::{CaptureChain, FRAME, PACKET, VoiceOptions};
+use rostrum_audio::{CaptureChain, FRAME, LinkState, PACKET, VoiceOptions};
 use rostrum_hal::Timestamp;
 use rostrum_hal::microphone::{ArrayFormat, Position};
 use std::collections::VecDeque;
@@ -160,6 +160,11 @@ impl Sender {
         }
     }
 
+    /// What it learns of the way to the service.
+    pub fn set_link(&mut self, link: LinkState) {
+        self.chain.set_link(link);
+    }
+
     /// What its chain holds back.
     pub fn delay(&self) -> Duration {
         self.chain.delay()
@@ -168,15 +173,25 @@ impl Sender {
     /// Takes 20 ms of sound.
     pub fn packet(&mut self, mut sound: impl FnMut() -> f32) -> Packet {
         loop {
+            if let Some(packet) = self.packet_if_any(&mut sound) {
+                return packet;
+            }
+        }
+    }
+
+    /// Takes 20 ms of sound; silence needs no packet where the link is narrow.
+    pub fn packet_if_any(&mut self, mut sound: impl FnMut() -> f32) -> Option<Packet> {
+        for _ in 0..2 {
             let frame: [f32; FRAME] = std::array::from_fn(|_| sound());
             if let Some(encoded) = self.chain.process(&frame) {
                 let opus = encoded.opus.to_vec();
                 let packet = Packet { sequence: self.sequence, timestamp: self.timestamp, opus };
                 self.sequence = self.sequence.wrapping_add(1);
                 self.timestamp = self.timestamp.wrapping_add(PACKET as u32);
-                return packet;
+                return Some(packet);
             }
         }
+        None
     }
 
     /// A pause: time goes on, packets do not.
