@@ -27,6 +27,11 @@ pub(crate) fn samples_of(opus: &[u8]) -> Option<u32> {
     (1..=MAX_SAMPLES as u32).contains(&samples).then_some(samples)
 }
 
+/// Whether it was encoded in two channels (RFC 6716 §3.1).
+pub(crate) fn is_stereo(opus: &[u8]) -> bool {
+    opus.first().is_some_and(|toc| toc & 4 != 0)
+}
+
 /// The longest gap that is filled from the packet after it: 240 ms.
 pub(crate) const MAX_RECOVERED: usize = 11_520;
 

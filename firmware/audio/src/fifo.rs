@@ -127,7 +127,7 @@ impl Fifo {
     }
 
     /// The next `FRAME`; `None` when less is there and nothing dies away.
-    pub(crate) fn pull(&mut self) -> Option<&[f32]> {
+    pub(crate) fn pull(&mut self) -> Option<&mut [f32]> {
         let whole = self.buffered() >= FRAME;
         if !whole && !self.ending {
             return None;
@@ -144,7 +144,7 @@ impl Fifo {
                 *sample += tail;
             }
         }
-        Some(&self.frame)
+        Some(&mut self.frame)
     }
 }
 

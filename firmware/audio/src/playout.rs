@@ -1,9 +1,11 @@
 //! Packets of all remote tracks to the speaker.
 
 use crate::level::sane;
+use crate::notification::{Ducking, Notifications};
 use crate::track::{Track, TrackStatistics};
-use crate::{AudioError, Dbov, FRAME};
+use crate::{AudioError, Dbov, FRAME, SILENCE};
 use rostrum_hal::Timestamp;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The most tracks that are played at once; packets of further ones are left out.
@@ -12,6 +14,10 @@ pub const MAX_TRACKS: usize = 64;
 const READY: usize = 16;
 /// Tracks beside them that may still die away when others come.
 const LEAVING: usize = 4;
+/// The volume changes by no more than this in a period: from nothing to all in 40 ms.
+const FASTEST: f32 = 0.25;
+/// Louder than this somebody speaks: -45 dB.
+const SPEECH: Dbov = 45;
 /// Below this the mix is exact; above it bends towards full scale.
 const KNEE: f32 = 0.8;
 
@@ -19,16 +25,21 @@ const KNEE: f32 = 0.8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TrackKey(pub u64);
 
-/// Everything that the room hears: a jitter buffer and decoder for each track, the mix, the volume.
+/// Everything that the room hears: a jitter buffer, a decoder and a leveller for each track, the mix, the terminal's
+/// own sounds, the volume.
 pub struct PlayOut {
     channels: usize,
     playing: Vec<(TrackKey, Track)>,
     /// Removed, and still dying away.
     leaving: Vec<Track>,
     spare: Vec<Track>,
+    levelling: bool,
+    notifications: Notifications,
     volume: f32,
     volume_now: f32,
     reference: [f32; FRAME],
+    /// The same of each channel.
+    planes: Vec<[f32; FRAME]>,
 }
 
 impl PlayOut {
@@ -44,9 +55,12 @@ impl PlayOut {
             playing: Vec::with_capacity(MAX_TRACKS),
             leaving: Vec::with_capacity(MAX_TRACKS),
             spare,
+            levelling: true,
+            notifications: Notifications::new(),
             volume: 1.0,
             volume_now: 1.0,
             reference: [0.0; FRAME],
+            planes: vec![[0.0; FRAME]; channels],
         })
     }
 
@@ -95,10 +109,26 @@ impl PlayOut {
     }
 
     /// Volume in percent, 0..=100; more counts as 100. It follows loudness as people hear it (the square),
-    /// and glides within one period.
+    /// and glides there within 40 ms.
     pub fn set_volume(&mut self, percent: u8) {
         let share = f32::from(percent.min(100)) / 100.0;
         self.volume = share * share;
+    }
+
+    /// Brings talkers to one loudness, up to 15 dB each way; what is sent in stereo is left as it is. On at first.
+    pub fn set_levelling(&mut self, on: bool) {
+        self.levelling = on;
+    }
+
+    /// Plays a sound of the terminal itself, 48 kHz mono, -1.0..=1.0, up to 30 s, after those that were asked for
+    /// before. `false` when it is too long, empty, or four wait already.
+    pub fn notify(&mut self, sound: Arc<[f32]>, ducking: Ducking) -> bool {
+        self.notifications.add(sound, ducking)
+    }
+
+    /// Whether a sound of the terminal itself is playing or waiting.
+    pub fn is_notifying(&self) -> bool {
+        self.notifications.is_playing()
     }
 
     /// Writes the next period to `out`: 480 samples of each channel, interleaved, -1.0..=1.0. A buffer of
@@ -109,31 +139,41 @@ impl PlayOut {
             return;
         }
         let leaving = self.leaving.iter_mut();
+        let mut loudest = SILENCE;
         for track in self.playing.iter_mut().map(|(_, track)| track).chain(leaving) {
-            if let Some(frame) = track.pull() {
+            if let Some(frame) = track.pull(self.levelling) {
                 for (sum, sample) in out.iter_mut().zip(frame) {
                     *sum += sample;
                 }
+                loudest = loudest.min(track.level());
             }
         }
         while let Some(gone) = self.leaving.iter().position(Track::is_still) {
             let track = self.leaving.swap_remove(gone);
             self.retire(track);
         }
-        let step = (self.volume - self.volume_now) / FRAME as f32;
-        for (samples, reference) in out.chunks_exact_mut(self.channels).zip(&mut self.reference) {
+        self.notifications.mix(out, self.channels, loudest < SPEECH);
+        let next = self.volume_now + (self.volume - self.volume_now).clamp(-FASTEST, FASTEST);
+        let step = (next - self.volume_now) / FRAME as f32;
+        for (i, samples) in out.chunks_exact_mut(self.channels).enumerate() {
             self.volume_now += step;
-            for sample in samples.iter_mut() {
+            for (sample, plane) in samples.iter_mut().zip(&mut self.planes) {
                 *sample = soft_clip(sane(*sample * self.volume_now));
+                plane[i] = *sample;
             }
-            *reference = samples.iter().sum::<f32>() / samples.len() as f32;
+            self.reference[i] = samples.iter().sum::<f32>() / samples.len() as f32;
         }
-        self.volume_now = self.volume;
+        self.volume_now = next;
     }
 
     /// What the last [`PlayOut::mix`] gave, mono, 480 samples: what the echo canceller must know.
     pub fn reference(&self) -> &[f32] {
         &self.reference
+    }
+
+    /// The same of each channel of the speaker, for a canceller that tells them apart.
+    pub fn reference_planes(&self) -> &[[f32; FRAME]] {
+        &self.planes
     }
 
     /// Loudness of each track in its last period, before the volume.

@@ -1,11 +1,12 @@
 //! One remote track: from packets as they arrive to a frame of sound every 10 ms.
 
-use crate::decode::{MAX_RECOVERED, SafeDecoder, samples_of};
+use crate::decode::{MAX_RECOVERED, SafeDecoder, is_stereo, samples_of};
 use crate::delay::DelayEstimator;
 use crate::encode::RESTING_BYTES;
 use crate::fifo::Fifo;
 use crate::jitter::{MAX_PACKET, PacketStore};
 use crate::level::dbov;
+use crate::leveller::Leveller;
 use crate::redundancy::{Redundancy, redundancy_of};
 use crate::{AudioError, Dbov, FRAME, PACKET, SILENCE, stretch};
 use rostrum_hal::Timestamp;
@@ -96,6 +97,9 @@ pub(crate) struct Track {
     since_cut: u32,
     late_in_a_row: u32,
     level: Dbov,
+    leveller: Leveller,
+    /// The last packet was of two channels.
+    stereo: bool,
     statistics: TrackStatistics,
 }
 
@@ -120,6 +124,8 @@ impl Track {
             since_cut: 0,
             late_in_a_row: 0,
             level: SILENCE,
+            leveller: Leveller::new(),
+            stereo: false,
             statistics: TrackStatistics::default(),
         })
     }
@@ -132,6 +138,7 @@ impl Track {
         self.doubtful = None;
         self.statistics = TrackStatistics::default();
         self.least_wait = 0;
+        self.leveller = Leveller::new();
         self.stop();
         self.fifo.clear();
         self.decoder.reset();
@@ -282,7 +289,7 @@ impl Track {
     }
 
     /// The next frame, interleaved, `FRAME` samples a channel. `None` while the track is still.
-    pub(crate) fn pull(&mut self) -> Option<&[f32]> {
+    pub(crate) fn pull(&mut self, levelling: bool) -> Option<&[f32]> {
         if self.next.is_some() {
             self.keep_pace();
         }
@@ -291,6 +298,9 @@ impl Track {
         }
         let frame = self.fifo.pull()?;
         self.level = if self.next.is_some() { dbov(frame) } else { SILENCE };
+        if levelling {
+            self.leveller.process(frame, self.stereo);
+        }
         Some(frame)
     }
 
@@ -344,6 +354,7 @@ impl Track {
         self.next = Some(first.timestamp + i64::from(first.samples));
         self.last = Some(first.sequence);
         self.resting = first.opus().len() <= RESTING_BYTES;
+        self.stereo = is_stereo(first.opus());
         self.fifo.append(self.decoder.decode(first.opus(), first.samples as usize));
         self.packets.remove_first();
         self.shift_waits(delayed.max(0));

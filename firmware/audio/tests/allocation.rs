@@ -3,7 +3,7 @@
 
 mod support;
 
-use rostrum_audio::{CaptureChain, EchoControl, FRAME, Mode, PlayOut, TrackKey, VoiceOptions};
+use rostrum_audio::{CaptureChain, Ducking, EchoControl, FRAME, Mode, PlayOut, TrackKey, VoiceOptions};
 use support::{Packet, Sender, Speech, array, at, plain};
 
 fn allocations(work: impl FnOnce()) -> u64 {
@@ -91,9 +91,14 @@ fn sixteen_tracks_from_packet_to_speaker_allocate_nothing_even_under_loss_and_hi
             sender.packet(|| sound.pop().unwrap())
         })
         .collect();
+    let chime: std::sync::Arc<[f32]> = std::sync::Arc::from(vec![0.1; 4_800]);
     let count = allocations(|| {
         for (i, packet) in packets.iter().enumerate() {
             let ms = i as f64 * 20.0;
+            if i % 50 == 0 {
+                play.notify(std::sync::Arc::clone(&chime), Ducking::UnderSpeech);
+                play.set_least_wait(TrackKey(2), std::time::Duration::from_millis(i as u64));
+            }
             for key in 0..16_u64 {
                 let lost = (i as u64 + key).is_multiple_of(9);
                 let stalled = (100..108).contains(&i);

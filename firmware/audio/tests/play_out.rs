@@ -297,8 +297,9 @@ fn the_volume_is_silent_at_zero_and_the_reference_is_what_is_played() {
     listener.play.mix(&mut out);
     assert_eq!(listener.play.reference(), &out);
     listener.play.set_volume(0);
-    listener.play.mix(&mut out);
-    listener.play.mix(&mut out);
+    for _ in 0..5 {
+        listener.play.mix(&mut out);
+    }
     assert!(out.iter().all(|s| *s == 0.0));
     assert!(listener.play.reference().iter().all(|s| *s == 0.0));
 }
@@ -372,4 +373,73 @@ fn a_picture_that_is_late_holds_the_sound_back_and_lets_it_go() {
     let statistics = listener.statistics();
     assert!(statistics.concealed == 0 && statistics.late == 0, "nothing was made up: {statistics:?}");
     assert!(steepest(&listener.heard) < 0.3);
+}
+
+#[test]
+fn nobody_comes_goes_or_turns_the_volume_with_a_pop() {
+    let mut play = PlayOut::new(1).unwrap();
+    play.set_levelling(false);
+    let mut senders: Vec<Sender> = (0..3).map(|_| Sender::new(plain())).collect();
+    let mut heard = Vec::new();
+    for i in 0..600_u32 {
+        for (key, sender) in senders.iter_mut().enumerate() {
+            let hz = 150.0 + 70.0 * key as f32;
+            let mut at_sample = i * 960;
+            let packet = sender.packet(|| {
+                at_sample += 1;
+                (at_sample as f32 / 48_000.0 * hz * std::f32::consts::TAU).sin() * 0.25
+            });
+            // They come and go at odd times; one is lost for a while, one only stops.
+            let period = 40 + 17 * key as u32;
+            let there = (i / period).is_multiple_of(2);
+            if there && !(key == 1 && i % period > period - 8) {
+                let (sequence, timestamp) = (packet.sequence, packet.timestamp);
+                play.push(TrackKey(key as u64), sequence, timestamp, &packet.opus, at(f64::from(i) * 20.0));
+            } else if !there && key != 2 {
+                play.remove(TrackKey(key as u64));
+            }
+        }
+        play.set_volume([100, 30, 70, 0, 100][i as usize / 11 % 5]);
+        for _ in 0..2 {
+            let mut out = [0.0; FRAME];
+            play.mix(&mut out);
+            heard.extend_from_slice(&out);
+        }
+    }
+    assert!(db(&heard) > -25.0);
+    // Three tones of 0.25 step by 0.023 together.
+    assert!(steepest(&heard) < 0.06, "{}", steepest(&heard));
+}
+
+#[test]
+fn talkers_20_db_apart_are_heard_within_3_db() {
+    let alone = |gain: f32| {
+        let (mut sender, mut speech, mut listener) = (Sender::new(plain()), Speech::new(11), Listener::new());
+        for i in 0..800_u32 {
+            let mut sound: Vec<f32> = speech.frame().into_iter().chain(speech.frame()).rev().collect();
+            listener.send(f64::from(i + 1) * 20.0, sender.packet(|| sound.pop().unwrap() * gain));
+        }
+        listener.until(16_000.0);
+        db(&listener.heard[480_000..])
+    };
+    let (loud, quiet) = (alone(1.4), alone(0.14));
+    assert!((loud - quiet).abs() < 3.0, "{loud} and {quiet} dB");
+}
+
+#[test]
+fn each_channel_of_the_speaker_is_known_to_the_canceller() {
+    let mut play = PlayOut::new(2).unwrap();
+    let mut sender = Sender::new(plain());
+    let mut noise = support::Noise::new(9);
+    let mut out = [0.0; FRAME * 2];
+    for i in 0..20_u32 {
+        let packet = sender.packet(|| noise.next() * 0.3);
+        play.push(TRACK, packet.sequence, packet.timestamp, &packet.opus, at(f64::from(i) * 20.0));
+        play.mix(&mut out);
+        play.mix(&mut out);
+    }
+    for (channel, plane) in play.reference_planes().iter().enumerate() {
+        assert!(db(plane) > -30.0);
+        assert!(plane.iter().zip(out.iter().skip(channel).step_by(2)).all(|(a, b)| a == b));
+    }
 }
