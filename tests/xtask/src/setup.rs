@@ -332,6 +332,30 @@ pub fn film() -> anyhow::Result<PathBuf> {
     Ok(film)
 }
 
+/// Talkers for rooms that are generated, one WAV each of some minutes at 48 kHz: recordings of Debian's
+/// `asterisk-core-sounds-en-g722` (CC-BY-SA 3.0) and voices of `espeak-ng`, which reads their words.
+///
+/// # Errors
+/// When a package cannot be had.
+pub fn speech() -> anyhow::Result<PathBuf> {
+    let dir = paths::cache().join("speech-1");
+    once(&dir.join("complete"), b"1", || {
+        apt(&[("ffmpeg", "makes films and sounds for tests"), ("espeak-ng", "talkers of generated rooms")])?;
+        fs::create_dir_all(&dir)?;
+        run(
+            "apt: fetching speech (asterisk-core-sounds-en-g722)",
+            Command::new("apt-get")
+                .args(["-q", "download", "asterisk-core-sounds-en-g722"])
+                .current_dir(&dir),
+        )?;
+        run(
+            "ffmpeg, espeak-ng: making talkers",
+            Command::new("python3").arg(paths::root().join("tests/peers/make_talkers.py")).arg(&dir),
+        )
+    })?;
+    Ok(dir)
+}
+
 /// A test picture in motion as H.264 in the sizes and rates of a simulcast camera, low to high, ten seconds at 30 Hz
 /// each, with a key frame only at the start.
 ///

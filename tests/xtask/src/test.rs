@@ -81,6 +81,7 @@ const CRATES: &[&str] = &[
     "rostrum-fleet",
     "rostrum-panel",
     "rostrumd",
+    "rostrum-acoustics",
     "rostrum-tests",
     "xtask",
 ];
