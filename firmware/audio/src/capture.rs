@@ -3,6 +3,7 @@
 use crate::encode::PacketEncoder;
 use crate::level::{dbov, sane};
 use crate::opus_policy::{LinkState, OpusPolicy, OpusSettings};
+use crate::recorder::Signals;
 use crate::voice::Voice;
 use crate::{AudioError, Dbov, FRAME, PACKET, RATE_HZ, SILENCE, VoiceOptions};
 use rostrum_hal::microphone::ArrayFormat;
@@ -209,6 +210,12 @@ impl CaptureChain {
         }
     }
 
+    /// What each step made of the last frame, for a recorder. `None` while muted (nothing of a muted room is recorded)
+    /// and in music mode, which has no steps.
+    pub fn signals(&self) -> Option<Signals<'_>> {
+        (self.mode == Mode::Voice && !self.muted && self.forget == 0).then(|| self.voice.signals())
+    }
+
     /// How long a sample takes from the microphone into the encoder, beside the 20 ms that a packet collects:
     /// what the canceller and the noise suppressor hold back.
     pub fn delay(&self) -> Duration {
@@ -298,6 +305,24 @@ mod tests {
             }
             assert_eq!(chain.meters().packets, 0);
         }
+    }
+
+    #[test]
+    fn nothing_of_a_muted_room_is_recorded() {
+        let mut chain = chain(2);
+        chain.process(&loud(0, 2));
+        assert_eq!(chain.signals().unwrap().microphones[1][7], loud(0, 2)[15]);
+        chain.set_muted(true);
+        assert!(chain.signals().is_none());
+        chain.process(&loud(1, 2));
+        assert!(chain.signals().is_none());
+        chain.set_muted(false);
+        // Nor what delay lines still hold of it.
+        assert!(chain.signals().is_none());
+        for n in 2..10 {
+            chain.process(&loud(n, 2));
+        }
+        assert_eq!(chain.signals().unwrap().microphones[0][7], loud(9, 2)[14]);
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod noise;
 mod notification;
 mod opus_policy;
 mod playout;
+mod recorder;
 mod redundancy;
 mod stretch;
 mod track;
@@ -30,6 +31,7 @@ pub use level::{Dbov, SILENCE};
 pub use notification::Ducking;
 pub use opus_policy::{LinkState, OpusPolicy, OpusSettings};
 pub use playout::{MAX_TRACKS, PlayOut, TrackKey};
+pub use recorder::{Recorder, Signals};
 pub use track::TrackStatistics;
 pub use voice::{EchoControl, NoiseSuppression, VoiceOptions};
 

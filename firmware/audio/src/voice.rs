@@ -3,6 +3,7 @@
 use crate::high_pass::HighPass;
 use crate::level::sane;
 use crate::noise::Noise;
+use crate::recorder::{Signals, Taps};
 use crate::{AudioError, FRAME, RATE_HZ};
 use sonora::config::{AdaptiveDigital, EchoCanceller, GainController2, MaxProcessingRate, Pipeline};
 use sonora::{AudioProcessing, Config, StreamConfig};
@@ -100,6 +101,7 @@ pub(crate) struct Voice {
     cancelled: Vec<[f32; FRAME]>,
     voice: [f32; FRAME],
     out: [f32; FRAME],
+    taps: Taps,
 }
 
 impl Voice {
@@ -133,6 +135,7 @@ impl Voice {
             cancelled: vec![[0.0; FRAME]; planes],
             voice: [0.0; FRAME],
             out: [0.0; FRAME],
+            taps: Taps::new(microphones, 1, planes),
         })
     }
 
@@ -146,6 +149,7 @@ impl Voice {
     /// What the speaker will play: one frame, mono.
     pub(crate) fn playback(&mut self, far: &[f32; FRAME]) {
         self.unplayed = 0;
+        self.taps.reference[0] = *far;
         self.render(far);
     }
 
@@ -185,6 +189,7 @@ impl Voice {
         if self.unplayed > SPEAKER_GONE {
             self.render(&[0.0; FRAME]);
         }
+        self.taps.hear(microphones);
         self.hear(microphones);
         let planes = self.heard.len();
         if let Some(echo) = &mut self.echo {
@@ -199,13 +204,16 @@ impl Voice {
         } else {
             self.cancelled.copy_from_slice(&self.heard);
         }
+        self.taps.echo_removed.copy_from_slice(&self.cancelled);
         let share = 1.0 / planes as f32;
         for (i, voice) in self.voice.iter_mut().enumerate() {
             *voice = self.cancelled.iter().map(|plane| plane[i]).sum::<f32>() * share;
         }
+        self.taps.beam = self.voice;
         if let Some(noise) = &mut self.noise {
             noise.process(&mut self.voice);
         }
+        self.taps.noise_removed = self.voice;
         if let Some(gain) = &mut self.gain {
             let done = gain.process_capture_f32(&[&self.voice], &mut [&mut self.out]);
             debug_assert!(done.is_ok(), "formats are fixed when the engine is built");
@@ -216,6 +224,11 @@ impl Voice {
             *sample = sane(*sample);
         }
         &self.out
+    }
+
+    /// What each step made of the last frame.
+    pub(crate) fn signals(&self) -> Signals<'_> {
+        self.taps.signals(&self.out)
     }
 
     /// The microphones, or their mean, without rumble.
