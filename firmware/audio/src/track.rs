@@ -42,8 +42,10 @@ const LATE_IN_A_ROW: u32 = 8;
 pub struct TrackStatistics {
     /// How long a packet waits now between its arrival and its sound.
     pub delay: Duration,
-    /// How long it should wait, by the unevenness of arrivals.
+    /// How long it should wait.
     pub target: Duration,
+    /// How long it would wait by the unevenness of arrivals alone, its picture left aside.
+    pub needed: Duration,
     /// Packets taken.
     pub packets: u64,
     /// Packets that came too late, or twice.
@@ -448,6 +450,11 @@ impl Track {
     pub(crate) fn statistics(&self) -> TrackStatistics {
         let wait = self.wait().unwrap_or(0);
         let duration = |samples: i64| Duration::from_micros(samples.max(0).unsigned_abs() * 1_000 / 48);
-        TrackStatistics { delay: duration(wait), target: duration(self.target()), ..self.statistics }
+        TrackStatistics {
+            delay: duration(wait),
+            target: duration(self.target()),
+            needed: duration(self.arrivals.target()),
+            ..self.statistics
+        }
     }
 }
