@@ -117,17 +117,24 @@ struct Bus<'a> {
 impl Cec {
     fn bus(&self) -> Result<Bus<'_>, ScreenPowerError> {
         let file = open_node(&self.node).map_err(|e| self.failed(&e))?;
+        let physical = ioctl::physical_address(&file).map_err(|e| self.failed(&e))?;
         let mut addresses = ioctl::logical_addresses(&file).map_err(|e| self.failed(&e))?;
         if addresses.count > 0 && !addresses.has_name(&self.osd_name) {
             // Somebody else's, or ours before the profile was changed. It takes no other before it is given up.
             ioctl::give_up(&file).map_err(|e| self.failed(&e))?;
             addresses.count = 0;
         }
-        if addresses.count == 0 {
-            // Returns when the bus has been asked for a free address, at once when there is no bus.
-            addresses = ioctl::claim_playback(&file, &self.osd_name).map_err(|e| self.failed(&e))?;
+        let is_denied = addresses.count > 0 && addresses.first().is_none() && physical.is_some();
+        if addresses.count == 0 || is_denied {
+            // Returns when the bus has been asked for a free address, at once when there is no bus. The kernel asks
+            // again by itself only after the cable was pulled.
+            match ioctl::claim_playback(&file, &self.osd_name) {
+                Ok(claimed) => addresses = claimed,
+                // It is asking just now.
+                Err(error) if is_denied && error.kind() == io::ErrorKind::ResourceBusy => {}
+                Err(error) => return Err(self.failed(&error)),
+            }
         }
-        let physical = ioctl::physical_address(&file).map_err(|e| self.failed(&e))?;
         let ours = addresses.first().zip(physical);
         Ok(Bus { cec: self, file, ours, is_plugged_in: physical.is_some() })
     }

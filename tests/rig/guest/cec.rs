@@ -9,9 +9,10 @@ use std::{
 use rostrum_hal::screen_power::{ScreenPower, ScreenPowerError, ScreenState};
 use rostrum_rig::{open_board, until};
 
-/// Ends of `vivid`'s cable: the television's and ours.
+/// Ends of `vivid`'s cable: the television's and ours; players that other people plugged in.
 const TELEVISION: &str = "/dev/cec0";
 const OURS: &str = "/dev/cec1";
+const OTHERS: [&str; 3] = ["/dev/cec2", "/dev/cec3", "/dev/cec4"];
 const SEEN: &str = "/tmp/television.log";
 
 fn cec_ctl(node: &str, arguments: &[&str]) -> String {
@@ -26,7 +27,8 @@ struct Television(Child);
 
 impl Television {
     fn plug_in() -> Self {
-        cec_ctl(TELEVISION, &["--tv"]);
+        let is_television = || cec_ctl(TELEVISION, &["--tv"]).contains(": 0 (TV)").then_some(());
+        until("a place for the television", is_television).unwrap();
         let log = File::create(SEEN).unwrap();
         let mut follower = Command::new("cec-follower");
         let follower = follower.args(["-d", TELEVISION, "--show-msgs"]).stdin(Stdio::null());
@@ -80,15 +82,35 @@ impl Drop for Unplugged {
     }
 }
 
+/// Waits until the television says what it does and `wanted` agrees; else tells what it said, and how both ends are.
+fn wait_for_answer(power: &mut Box<dyn ScreenPower>, wanted: impl Fn(Option<ScreenState>) -> bool) {
+    let mut last = None;
+    let answered = until("an answer", || {
+        let said = power.state();
+        let is_wanted = said.as_ref().is_ok_and(|state| wanted(*state));
+        last = Some(said);
+        is_wanted.then_some(())
+    });
+    if answered.is_err() {
+        let (television, ours) = (cec_ctl(TELEVISION, &[]), cec_ctl(OURS, &[]));
+        let seen = std::fs::read_to_string(SEEN).unwrap_or_default();
+        panic!("{last:?}\ntelevision: {television}\nours: {ours}\nthe television saw: {seen}");
+    }
+}
+
+fn answer(power: &mut Box<dyn ScreenPower>) {
+    wait_for_answer(power, |_| true);
+}
+
 fn wait_for(power: &mut Box<dyn ScreenPower>, wanted: ScreenState) {
-    until(&format!("{wanted:?}"), || (power.state().ok()? == Some(wanted)).then_some(())).unwrap();
+    wait_for_answer(power, |state| state == Some(wanted));
 }
 
 #[test]
 fn a_television_is_woken_shows_us_and_goes_to_standby() {
     let _television = Television::plug_in();
     let mut power = power();
-    until("an answer", || power.state().ok()).unwrap();
+    answer(&mut power);
     power.standby().unwrap();
     wait_for(&mut power, ScreenState::Standby);
     power.wake().unwrap();
@@ -127,7 +149,25 @@ fn a_socket_with_no_screen_says_so() {
     nothing(power.state().map(drop));
     drop(pulled);
     let _television = Television::plug_in();
-    until("an answer", || power.state().ok()).unwrap();
+    answer(&mut power);
+}
+
+#[test]
+fn a_bus_full_of_players_is_asked_again_for_a_place() {
+    cec_ctl(OURS, &["--clear"]);
+    let _television = Television::plug_in();
+    for player in OTHERS {
+        let place = || cec_ctl(player, &["--playback"]).contains("(Playback Device").then_some(());
+        until("a place for another player", place).unwrap();
+    }
+    let mut power = power();
+    let error = power.state().unwrap_err();
+    assert!(matches!(error, ScreenPowerError::NoAnswer { .. }), "{error}");
+    cec_ctl(OTHERS[0], &["--clear"]);
+    answer(&mut power);
+    for player in OTHERS {
+        cec_ctl(player, &["--clear"]);
+    }
 }
 
 #[test]
@@ -135,7 +175,7 @@ fn a_changed_name_is_what_the_screen_shows() {
     let _television = Television::plug_in();
     for name in ["Rig room", "Room 7", "Room 7"] {
         let mut power = power_of(name);
-        until("an answer", || power.state().ok()).unwrap();
+        answer(&mut power);
         let said = cec_ctl(TELEVISION, &["--to", "4", "--give-osd-name"]);
         assert!(said.contains(name), "{said}");
     }
