@@ -46,8 +46,12 @@ pub struct CaptureMeters {
     pub echo_removed_db: Option<f32>,
     /// The delay it found between playing and hearing, milliseconds.
     pub echo_delay_ms: Option<u32>,
+    /// How much faster the speaker's clock runs than the microphones', parts per million.
+    pub clock_drift_ppm: Option<f32>,
 }
 
+/// The most channels a speaker may have.
+const MAX_CHANNELS: usize = 8;
 /// Frames that are dropped after an unmute: what the delay lines of the voice chain still hold was heard
 /// in a muted room.
 const FORGET_FRAMES: u8 = 2;
@@ -62,6 +66,8 @@ pub struct CaptureChain {
     forget: u8,
     fade: u8,
     voice: Voice,
+    /// A frame of the speaker, without what is no number.
+    far: Vec<f32>,
     voice_encoder: PacketEncoder,
     music_encoder: PacketEncoder,
     voice_policy: OpusPolicy,
@@ -88,6 +94,7 @@ impl CaptureChain {
             forget: 0,
             fade: 0,
             voice: Voice::new(array.channels(), &options)?,
+            far: vec![0.0; FRAME * MAX_CHANNELS],
             voice_encoder: PacketEncoder::voice(&voice_policy.settings_now())?,
             music_encoder: PacketEncoder::music(&music_policy.settings_now())?,
             voice_policy,
@@ -136,15 +143,23 @@ impl CaptureChain {
         self.meters.level_dbov = None;
     }
 
-    /// What the speaker will play next: 480 samples, mono ([`crate::PlayOut::reference`]). Called once for each
-    /// period that is played, before the microphones can hear it; a speaker that is not heard of for 100 ms
-    /// counts as silent. Other sizes are left out.
+    /// What the speaker will play next ([`crate::PlayOut::reference`]): 480 samples of each of 1 to 8 channels,
+    /// interleaved; mono is what all channels play. Called once for each period that is played, before the
+    /// microphones can hear it, in bursts if need be; a speaker that is not heard of for 100 ms counts as silent.
+    /// Other sizes are left out.
     pub fn playback(&mut self, far: &[f32]) {
-        if self.mode == Mode::Voice
-            && let Ok(far) = <&[f32; FRAME]>::try_from(far)
+        let channels = far.len() / FRAME;
+        if self.mode != Mode::Voice
+            || !(1..=MAX_CHANNELS).contains(&channels)
+            || !far.len().is_multiple_of(FRAME)
         {
-            self.voice.playback(&far.map(sane));
+            return;
         }
+        let sane_far = &mut self.far[..far.len()];
+        for (to, from) in sane_far.iter_mut().zip(far) {
+            *to = sane(*from);
+        }
+        self.voice.playback(sane_far, channels);
     }
 
     /// Takes 10 ms of all microphones, interleaved (480 samples each), and gives a packet after every second
@@ -237,8 +252,8 @@ impl CaptureChain {
 
     /// What the chain has seen so far.
     pub fn meters(&self) -> CaptureMeters {
-        let (echo_removed_db, echo_delay_ms) = self.voice.echo_statistics();
-        CaptureMeters { echo_removed_db, echo_delay_ms, ..self.meters }
+        let (echo_removed_db, echo_delay_ms, clock_drift_ppm) = self.voice.echo_statistics();
+        CaptureMeters { echo_removed_db, echo_delay_ms, clock_drift_ppm, ..self.meters }
     }
 }
 

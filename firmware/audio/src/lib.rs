@@ -5,9 +5,12 @@
 //! A shell with an audio thread owns a [`CaptureChain`] (microphones to packets) and a [`PlayOut`] (packets to
 //! the speaker) and carries what the speaker plays ([`PlayOut::reference`]) to [`CaptureChain::playback`].
 
+mod alignment;
 mod capture;
 mod decode;
 mod delay;
+mod drift;
+mod echo;
 mod encode;
 mod error;
 mod fifo;
@@ -27,6 +30,7 @@ mod track;
 mod voice;
 
 pub use capture::{CaptureChain, CaptureMeters, EncodedAudio, Mode};
+pub use echo::EchoControl;
 pub use error::AudioError;
 pub use level::{Dbov, SILENCE};
 pub use lip_sync::{Holds, LipSync};
@@ -35,7 +39,7 @@ pub use opus_policy::{LinkState, OpusPolicy, OpusSettings};
 pub use playout::{MAX_TRACKS, PlayOut, TrackKey};
 pub use recorder::{Recorder, Signals};
 pub use track::TrackStatistics;
-pub use voice::{EchoControl, NoiseSuppression, VoiceOptions};
+pub use voice::{NoiseSuppression, VoiceOptions};
 
 /// Samples a second.
 pub const RATE_HZ: u32 = 48_000;

@@ -50,6 +50,15 @@ impl Taps {
         }
     }
 
+    /// Takes a frame of the speaker, interleaved, of `channels`; where there are more than planes the last are left out.
+    pub(crate) fn play(&mut self, far: &[f32], channels: usize) {
+        for (i, samples) in far.chunks_exact(channels).take(FRAME).enumerate() {
+            for (plane, sample) in self.reference.iter_mut().zip(samples) {
+                plane[i] = *sample;
+            }
+        }
+    }
+
     /// The signals, with the voice that came out.
     pub(crate) fn signals<'a>(&'a self, output: &'a [f32; FRAME]) -> Signals<'a> {
         Signals {

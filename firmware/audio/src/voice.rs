@@ -1,37 +1,17 @@
 //! From all microphones to one clean voice: echo, noise, gain.
 
+use crate::echo::{Echo, EchoControl, MAX_MICROPHONES};
 use crate::high_pass::HighPass;
 use crate::level::sane;
 use crate::noise::Noise;
 use crate::recorder::{Signals, Taps};
 use crate::{AudioError, FRAME, RATE_HZ};
-use sonora::config::{AdaptiveDigital, EchoCanceller, GainController2, MaxProcessingRate, Pipeline};
+use sonora::config::{AdaptiveDigital, GainController2, MaxProcessingRate, Pipeline};
 use sonora::{AudioProcessing, Config, StreamConfig};
 use std::time::Duration;
 
-/// The most microphones an array may have.
-pub(crate) const MAX_MICROPHONES: usize = 16;
-
-/// What the canceller and the noise suppressor hold back, measured.
-const ECHO_DELAY: Duration = Duration::from_millis(9);
+/// What the noise suppressor holds back, measured.
 const NOISE_DELAY: Duration = Duration::from_millis(7);
-/// Frames without a word of the speaker after which it counts as silent: 100 ms.
-const SPEAKER_GONE: u32 = 10;
-
-/// Where the echo of the own speaker is taken out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum EchoControl {
-    /// Nowhere: for headsets, and for tests that must howl.
-    Off,
-    /// In the mean of all microphones: one canceller whatever the array.
-    #[default]
-    OnMean,
-    /// In each microphone before the mean: some 10 dB more is removed, for the cost of a canceller each.
-    PerMicrophone,
-}
-
 /// How much of steady noise (fans, projectors) is taken away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -53,6 +33,9 @@ pub enum NoiseSuppression {
 pub struct VoiceOptions {
     /// Where the echo of the own speaker is taken out.
     pub echo: EchoControl,
+    /// Channels that the speaker has, 1..=8. [`crate::CaptureChain::playback`] takes another number as well, and
+    /// repeats or mixes them.
+    pub speaker_channels: u8,
     /// How much of steady noise is taken away.
     pub noise: NoiseSuppression,
     /// Bring near and far talkers to one level.
@@ -73,7 +56,8 @@ pub struct VoiceOptions {
 impl Default for VoiceOptions {
     fn default() -> Self {
         Self {
-            echo: EchoControl::OnMean,
+            echo: EchoControl::default(),
+            speaker_channels: 1,
             noise: NoiseSuppression::Moderate,
             gain: true,
             bitrate_bps: 40_000,
@@ -88,18 +72,19 @@ impl Default for VoiceOptions {
 /// The chain.
 pub(crate) struct Voice {
     microphones: usize,
-    echo: Option<AudioProcessing>,
+    echo: Echo,
     noise: Option<Noise>,
     gain: Option<AudioProcessing>,
     output_used: bool,
     told_output_used: bool,
-    /// Frames since the speaker was heard of.
-    unplayed: u32,
     high_pass: Vec<HighPass>,
-    /// What goes into the canceller and what comes out: each microphone, or their mean.
+    /// Of each microphone: what goes into the canceller, what comes out, and what it took.
     heard: Vec<[f32; FRAME]>,
     cancelled: Vec<[f32; FRAME]>,
+    echoes: Vec<[f32; FRAME]>,
+    /// Of all microphones together: the voice, and the echo that was in it.
     voice: [f32; FRAME],
+    voice_echo: [f32; FRAME],
     out: [f32; FRAME],
     taps: Taps,
 }
@@ -109,12 +94,6 @@ impl Voice {
         if !(1..=MAX_MICROPHONES).contains(&microphones) {
             return Err(AudioError::Microphones { channels: microphones, max: MAX_MICROPHONES });
         }
-        let planes = if options.echo == EchoControl::PerMicrophone { microphones } else { 1 };
-        let echo = (options.echo != EchoControl::Off).then(|| {
-            // The canceller's own high-pass filter turns the phase of every voice (`high_pass.rs`).
-            let echo = EchoCanceller { enforce_high_pass_filtering: false, ..EchoCanceller::default() };
-            engine(Config { echo_canceller: Some(echo), ..Config::default() }, planes as u16)
-        });
         let gain = options.gain.then(|| {
             // Gain is also gain for what the canceller left over: not the 50 dB of a telephone.
             let adaptive =
@@ -124,40 +103,32 @@ impl Voice {
         });
         Ok(Self {
             microphones,
-            echo,
+            echo: Echo::new(options.echo, microphones, usize::from(options.speaker_channels)),
             noise: Noise::new(options.noise),
             gain,
             output_used: true,
             told_output_used: true,
-            unplayed: 0,
-            high_pass: vec![HighPass::new(); planes],
-            heard: vec![[0.0; FRAME]; planes],
-            cancelled: vec![[0.0; FRAME]; planes],
+            high_pass: vec![HighPass::new(); microphones],
+            heard: vec![[0.0; FRAME]; microphones],
+            cancelled: vec![[0.0; FRAME]; microphones],
+            echoes: vec![[0.0; FRAME]; microphones],
             voice: [0.0; FRAME],
+            voice_echo: [0.0; FRAME],
             out: [0.0; FRAME],
-            taps: Taps::new(microphones, 1, planes),
+            taps: Taps::new(microphones, usize::from(options.speaker_channels).clamp(1, 8), microphones),
         })
     }
 
     /// How far its output is behind its input: overlapping transforms and the splitting into bands.
     pub(crate) fn delay(&self) -> Duration {
-        let echo = if self.echo.is_some() { ECHO_DELAY } else { Duration::ZERO };
         let noise = if self.noise.is_some() { NOISE_DELAY } else { Duration::ZERO };
-        echo + noise
+        self.echo.delay() + noise
     }
 
-    /// What the speaker will play: one frame, mono.
-    pub(crate) fn playback(&mut self, far: &[f32; FRAME]) {
-        self.unplayed = 0;
-        self.taps.reference[0] = *far;
-        self.render(far);
-    }
-
-    fn render(&mut self, far: &[f32; FRAME]) {
-        let mut unused = [0.0; FRAME];
-        let Some(echo) = &mut self.echo else { return };
-        let done = echo.process_render_f32(&[far], &mut [&mut unused]);
-        debug_assert!(done.is_ok(), "formats are fixed when the engine is built");
+    /// What the speaker will play: one frame, interleaved.
+    pub(crate) fn playback(&mut self, far: &[f32], channels: usize) {
+        self.taps.play(far, channels);
+        self.echo.playback(far, channels);
     }
 
     /// Whether anybody will use what comes out: the canceller goes on learning while the room is muted.
@@ -171,9 +142,7 @@ impl Voice {
     fn tell_output_used(&mut self) {
         if self.told_output_used != self.output_used {
             self.told_output_used = self.output_used;
-            if let Some(echo) = &mut self.echo {
-                echo.set_capture_output_used(self.output_used);
-            }
+            self.echo.set_output_used(self.output_used);
             if let Some(gain) = &mut self.gain {
                 gain.set_capture_output_used(self.output_used);
             }
@@ -184,32 +153,14 @@ impl Voice {
     pub(crate) fn process(&mut self, microphones: &[f32]) -> &[f32; FRAME] {
         debug_assert_eq!(microphones.len(), self.microphones * FRAME);
         self.tell_output_used();
-        // The canceller would take the last it heard of for what is still played, and the talker for its echo.
-        self.unplayed = self.unplayed.saturating_add(1);
-        if self.unplayed > SPEAKER_GONE {
-            self.render(&[0.0; FRAME]);
-        }
         self.taps.hear(microphones);
         self.hear(microphones);
-        let planes = self.heard.len();
-        if let Some(echo) = &mut self.echo {
-            let mut from = self.heard.iter();
-            let from: [&[f32]; MAX_MICROPHONES] =
-                std::array::from_fn(|_| from.next().map_or(&[][..], |plane| plane.as_slice()));
-            let mut to = self.cancelled.iter_mut();
-            let mut to: [&mut [f32]; MAX_MICROPHONES] =
-                std::array::from_fn(|_| to.next().map_or(&mut [][..], |plane| plane.as_mut_slice()));
-            let done = echo.process_capture_f32(&from[..planes], &mut to[..planes]);
-            debug_assert!(done.is_ok(), "formats are fixed when the engine is built");
-        } else {
-            self.cancelled.copy_from_slice(&self.heard);
-        }
+        self.echo.cancel(&self.heard, &mut self.cancelled, &mut self.echoes);
         self.taps.echo_removed.copy_from_slice(&self.cancelled);
-        let share = 1.0 / planes as f32;
-        for (i, voice) in self.voice.iter_mut().enumerate() {
-            *voice = self.cancelled.iter().map(|plane| plane[i]).sum::<f32>() * share;
-        }
+        mean(&self.cancelled, &mut self.voice);
+        mean(&self.echoes, &mut self.voice_echo);
         self.taps.beam = self.voice;
+        self.echo.suppress(&mut self.voice, &self.voice_echo);
         if let Some(noise) = &mut self.noise {
             noise.process(&mut self.voice);
         }
@@ -231,27 +182,26 @@ impl Voice {
         self.taps.signals(&self.out)
     }
 
-    /// The microphones, or their mean, without rumble.
+    /// The microphones without rumble.
     fn hear(&mut self, microphones: &[f32]) {
-        let planes = self.heard.len();
-        let each = self.microphones / planes;
-        let share = 1.0 / each as f32;
         for (i, samples) in microphones.chunks_exact(self.microphones).enumerate() {
-            let sums =
-                samples.chunks_exact(each).map(|of_plane| of_plane.iter().map(|s| sane(*s)).sum::<f32>());
-            for ((plane, filter), sum) in self.heard.iter_mut().zip(&mut self.high_pass).zip(sums) {
-                plane[i] = filter.next(sum * share);
+            for ((plane, filter), sample) in self.heard.iter_mut().zip(&mut self.high_pass).zip(samples) {
+                plane[i] = filter.next(sane(*sample));
             }
         }
     }
 
-    /// What the canceller reckons to remove, dB, and the echo's delay, ms.
-    pub(crate) fn echo_statistics(&self) -> (Option<f32>, Option<u32>) {
-        let Some(statistics) = self.echo.as_ref().map(AudioProcessing::statistics) else {
-            return (None, None);
-        };
-        let delay = statistics.delay_ms.and_then(|ms| u32::try_from(ms).ok());
-        (statistics.echo_return_loss_enhancement.map(|db| db as f32), delay)
+    /// See [`Echo::statistics`].
+    pub(crate) fn echo_statistics(&self) -> (Option<f32>, Option<u32>, Option<f32>) {
+        self.echo.statistics()
+    }
+}
+
+/// The mean of all planes.
+fn mean(planes: &[[f32; FRAME]], to: &mut [f32; FRAME]) {
+    let share = 1.0 / planes.len() as f32;
+    for (i, to) in to.iter_mut().enumerate() {
+        *to = planes.iter().map(|plane| plane[i]).sum::<f32>() * share;
     }
 }
 

@@ -62,7 +62,7 @@ fn our_part_of_a_voice_allocates_nothing() {
 
 #[test]
 fn the_libraries_part_of_a_voice_gives_back_all_that_it_takes() {
-    for echo in [EchoControl::OnMean, EchoControl::PerMicrophone] {
+    for echo in [EchoControl::Long, EchoControl::Aec3] {
         let (count, held) = voice(VoiceOptions { echo, ..VoiceOptions::default() });
         assert!(held.iter().all(|bytes| *bytes <= 0), "{echo:?}: {count} allocations hold {held:?}");
     }

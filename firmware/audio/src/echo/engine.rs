@@ -1,0 +1,178 @@
+//! The cancellers by name, behind one face.
+
+use super::{Canceller, Suppressor};
+use crate::drift::Drift;
+use crate::{FRAME, RATE_HZ};
+use sonora::config::{EchoCanceller, MaxProcessingRate, Pipeline};
+use sonora::{AudioProcessing, Config, StreamConfig};
+use std::time::Duration;
+
+/// What AEC3 holds back, measured.
+const AEC3_DELAY: Duration = Duration::from_millis(9);
+/// The most microphones an array may have.
+pub(crate) const MAX_MICROPHONES: usize = 16;
+
+/// Where and how the echo of the own speaker is taken out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EchoControl {
+    /// Nowhere: for headsets, and for tests that must howl.
+    Off,
+    /// A filter of a quarter of a second on each microphone, and a suppressor on the voice: the talker stays
+    /// intelligible while the far end talks.
+    #[default]
+    Long,
+    /// AEC3 on each microphone: less to compute, and it mutes the talker while the far end talks.
+    Aec3,
+}
+
+/// One of them.
+// One a chain: its size does not matter.
+#[allow(clippy::large_enum_variant)]
+pub(crate) enum Echo {
+    Off,
+    Long { canceller: Canceller, suppressor: Suppressor, meter: Meter },
+    Aec3 { engine: AudioProcessing, drift: Drift, far: [[f32; FRAME]; 1] },
+}
+
+impl Echo {
+    /// For that many `microphones`, and a speaker of `channels`.
+    pub(crate) fn new(control: EchoControl, microphones: usize, channels: usize) -> Self {
+        match control {
+            EchoControl::Off => Self::Off,
+            EchoControl::Long => Self::Long {
+                canceller: Canceller::new(microphones, channels),
+                suppressor: Suppressor::new(),
+                meter: Meter::default(),
+            },
+            EchoControl::Aec3 => {
+                Self::Aec3 { engine: aec3(microphones), drift: Drift::new(1), far: [[0.0; FRAME]] }
+            }
+        }
+    }
+
+    /// How far the voice is behind the microphones by it.
+    pub(crate) fn delay(&self) -> Duration {
+        match self {
+            Self::Off => Duration::ZERO,
+            Self::Long { .. } => Suppressor::DELAY,
+            Self::Aec3 { .. } => AEC3_DELAY,
+        }
+    }
+
+    /// What the speaker will play: a frame, interleaved.
+    pub(crate) fn playback(&mut self, far: &[f32], channels: usize) {
+        match self {
+            Self::Off => {}
+            Self::Long { canceller, .. } => canceller.playback(far, channels),
+            Self::Aec3 { drift, .. } => drift.push(far, channels),
+        }
+    }
+
+    /// Whether anybody will use what comes out.
+    pub(crate) fn set_output_used(&mut self, used: bool) {
+        if let Self::Aec3 { engine, .. } = self {
+            engine.set_capture_output_used(used);
+        }
+    }
+
+    /// Takes the echo out of what each microphone `heard`: what remains (`errors`), and what was taken (`echoes`;
+    /// silence where the canceller does not say).
+    pub(crate) fn cancel(
+        &mut self,
+        heard: &[[f32; FRAME]],
+        errors: &mut [[f32; FRAME]],
+        echoes: &mut [[f32; FRAME]],
+    ) {
+        match self {
+            Self::Off => errors.copy_from_slice(heard),
+            Self::Long { canceller, suppressor, meter } => {
+                canceller.process(heard, errors, echoes);
+                if canceller.changed() {
+                    suppressor.unsure();
+                }
+                meter.heard = energy(&heard[0]);
+            }
+            Self::Aec3 { engine, drift, far } => {
+                drift.pull(far);
+                let mut unused = [0.0; FRAME];
+                let rendered = engine.process_render_f32(&[&far[0]], &mut [&mut unused]);
+                let planes = heard.len();
+                let mut from = heard.iter();
+                let from: [&[f32]; MAX_MICROPHONES] =
+                    std::array::from_fn(|_| from.next().map_or(&[][..], |plane| plane.as_slice()));
+                let mut to = errors.iter_mut();
+                let mut to: [&mut [f32]; MAX_MICROPHONES] =
+                    std::array::from_fn(|_| to.next().map_or(&mut [][..], |plane| plane.as_mut_slice()));
+                let done = engine.process_capture_f32(&from[..planes], &mut to[..planes]);
+                debug_assert!(rendered.is_ok() && done.is_ok(), "formats are fixed when the engine is built");
+            }
+        }
+    }
+
+    /// Takes the rest out of the one `voice`; `echo` went the same way as it since [`Echo::cancel`].
+    pub(crate) fn suppress(&mut self, voice: &mut [f32; FRAME], echo: &[f32; FRAME]) {
+        if let Self::Long { suppressor, meter, .. } = self {
+            suppressor.process(voice, echo);
+            meter.tell(energy(voice), energy(echo), suppressor.near());
+        }
+    }
+
+    /// What is reckoned to be removed, dB; the delay of the echo, ms; how much faster the speaker's clock is, ppm.
+    pub(crate) fn statistics(&self) -> (Option<f32>, Option<u32>, Option<f32>) {
+        match self {
+            Self::Off => (None, None, None),
+            Self::Long { canceller, meter, .. } => {
+                (meter.removed_db(), canceller.delay_ms(), Some(canceller.drift_ppm() as f32))
+            }
+            Self::Aec3 { engine, drift, .. } => {
+                let statistics = engine.statistics();
+                let delay = statistics.delay_ms.and_then(|ms| u32::try_from(ms).ok());
+                let removed = statistics.echo_return_loss_enhancement.map(|db| db as f32);
+                (removed, delay, Some(drift.ppm() as f32))
+            }
+        }
+    }
+}
+
+/// Echo return loss enhancement over the last second or so in which only the far end talked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Meter {
+    heard: f32,
+    sums: [f32; 2],
+}
+
+impl Meter {
+    fn tell(&mut self, left: f32, echo: f32, near: f32) {
+        if near < 0.5 && echo > 0.25 * self.heard && self.heard > 1e-6 {
+            for (sum, energy) in self.sums.iter_mut().zip([self.heard, left]) {
+                *sum += 0.02 * (energy - *sum);
+            }
+        }
+    }
+
+    fn removed_db(&self) -> Option<f32> {
+        let [heard, left] = self.sums;
+        (heard > 0.0).then(|| 10.0 * (heard / left.max(1e-12)).log10())
+    }
+}
+
+fn energy(of: &[f32; FRAME]) -> f32 {
+    of.iter().map(|sample| sample * sample).sum()
+}
+
+fn aec3(microphones: usize) -> AudioProcessing {
+    // The canceller's own high-pass filter turns the phase of every voice (`high_pass.rs`).
+    let echo = EchoCanceller { enforce_high_pass_filtering: false, ..EchoCanceller::default() };
+    let pipeline =
+        Pipeline { maximum_internal_processing_rate: MaxProcessingRate::Rate48kHz, ..Pipeline::default() };
+    let mut engine = AudioProcessing::builder()
+        .config(Config { pipeline, echo_canceller: Some(echo), ..Config::default() })
+        .capture_config(StreamConfig::new(RATE_HZ, microphones as u16))
+        .render_config(StreamConfig::new(RATE_HZ, 1))
+        .build();
+    // Takes the memory of its queue of settings now and not when the room is muted.
+    engine.set_capture_output_used(true);
+    engine
+}

@@ -1,0 +1,263 @@
+//! The linear part of the way from the speaker to a microphone: what the room does to the sound.
+//!
+//! A frequency-domain adaptive filter in partitions of 10 ms, each with a Kalman step of its own for each bin
+//! (G. Enzner, P. Vary, "Frequency-domain adaptive Kalman filter for acoustic echo control in hands-free
+//! telephones", 2006; in partitions: F. Kuech, E. Mabande, G. Enzner, "State-space architecture of the
+//! partitioned-block-based acoustic echo controller", 2014). The filter knows how unsure it is of each weight
+//! (*doubt*) and how loud the talker is (*noise*), so it learns fast when it knows little and stands still while
+//! somebody talks, without any detector. It adds no delay.
+
+use super::transform::{BINS, Spectrum, Transform, WINDOW};
+use crate::FRAME;
+
+/// Doubt at the start: the echo in a bin may be a third of what was played, less in later partitions (-19 dB
+/// in 200 ms), and more where the first frames say so.
+const DOUBT: f32 = 0.1;
+const DOUBT_DECAY: f32 = 0.8;
+/// Frames with sound from which the start learns how loud echoes are.
+const YOUNG: u32 = 30;
+/// Weights that are cut to half a window after a frame, in turn: uncut, they would fold time onto itself.
+const CUTS: usize = 2;
+/// Below every microphone's own noise, power of a bin.
+const FLOOR: f32 = 1e-6;
+/// Bins in which phases tell of drift: 200 Hz to 8 kHz.
+const PHASES: std::ops::Range<usize> = 4..160;
+
+/// What the speaker played, as spectra that all microphones share.
+pub(crate) struct Far {
+    channels: usize,
+    partitions: usize,
+    /// `[partition][channel]`: a ring whose newest partition is `newest`.
+    spectra: Vec<Spectrum>,
+    newest: usize,
+    last: Vec<[f32; WINDOW]>,
+    /// Frames since the speaker was heard of.
+    silent: usize,
+}
+
+impl Far {
+    /// For a speaker of `channels`, remembering `partitions` of 10 ms.
+    pub(crate) fn new(channels: usize, partitions: usize) -> Self {
+        Self {
+            channels,
+            partitions,
+            spectra: vec![Spectrum::zero(); channels * partitions],
+            newest: 0,
+            last: vec![[0.0; WINDOW]; channels],
+            silent: usize::MAX,
+        }
+    }
+
+    /// The next frame, one plane a channel.
+    pub(crate) fn push(&mut self, frame: &[[f32; FRAME]], transform: &mut Transform) {
+        self.newest = (self.newest + self.partitions - 1) % self.partitions;
+        let audible = frame.iter().flatten().any(|sample| sample.abs() > 1e-5);
+        self.silent = if audible { 0 } else { self.silent.saturating_add(1) };
+        for (channel, (last, plane)) in self.last.iter_mut().zip(frame).enumerate() {
+            last.copy_within(FRAME.., 0);
+            last[FRAME..].copy_from_slice(plane);
+            transform.forward(last, &mut self.spectra[self.newest * self.channels + channel]);
+        }
+    }
+
+    /// Forgets what was played: another place of the past is played from now on.
+    pub(crate) fn clear(&mut self) {
+        self.spectra.iter_mut().for_each(Spectrum::clear);
+        self.last.iter_mut().for_each(|last| last.fill(0.0));
+        self.silent = usize::MAX;
+    }
+
+    /// Whether it sounds now: something can be learned.
+    pub(crate) fn sounds(&self) -> bool {
+        self.silent == 0
+    }
+
+    /// Whether an echo may still be in the room.
+    pub(crate) fn echoes(&self) -> bool {
+        self.silent <= self.partitions
+    }
+
+    /// All spectra, newest first, in the order of a filter's weights.
+    fn each(&self) -> impl Iterator<Item = &Spectrum> {
+        let (newer, older) = self.spectra.split_at(self.newest * self.channels);
+        older.iter().chain(newer)
+    }
+}
+
+/// How fast a filter forgets and believes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// How much of the room is still as it was after a frame.
+    keep: f32,
+    /// How much of the talker's loudness is.
+    noise_memory: f32,
+}
+
+/// For what is sent.
+pub(crate) const STEADY: Pace = Pace { keep: 0.998_5, noise_memory: 0.95 };
+/// For the one that runs beside it, to see when the room has changed.
+pub(crate) const QUICK: Pace = Pace { keep: 0.995, noise_memory: 0.9 };
+
+/// The filter of one microphone.
+pub(crate) struct Linear {
+    pace: Pace,
+    channels: usize,
+    /// `[partition][channel]`.
+    weights: Vec<Spectrum>,
+    doubt: Vec<[f32; BINS]>,
+    noise: [f32; BINS],
+    error: Spectrum,
+    /// Of the sum of what is expected, then one over it.
+    step: [f32; BINS],
+    turn: usize,
+    young: u32,
+    sum: Spectrum,
+    block: [f32; WINDOW],
+}
+
+impl Linear {
+    /// For a speaker of `channels` and an echo of `partitions` times 10 ms.
+    pub(crate) fn new(channels: usize, partitions: usize, pace: Pace) -> Self {
+        let count = channels * partitions;
+        let mut linear = Self {
+            pace,
+            channels,
+            weights: vec![Spectrum::zero(); count],
+            doubt: vec![[0.0; BINS]; count],
+            noise: [FLOOR; BINS],
+            error: Spectrum::zero(),
+            step: [0.0; BINS],
+            turn: 0,
+            young: YOUNG,
+            sum: Spectrum::zero(),
+            block: [0.0; WINDOW],
+        };
+        linear.restart();
+        linear
+    }
+
+    /// Knows nothing.
+    pub(crate) fn restart(&mut self) {
+        self.weights.iter_mut().for_each(Spectrum::clear);
+        self.noise.fill(FLOOR);
+        self.young = YOUNG;
+        self.doubt_all();
+    }
+
+    /// Doubts what it knows: the room has changed.
+    pub(crate) fn doubt_all(&mut self) {
+        for (i, doubt) in self.doubt.iter_mut().enumerate() {
+            doubt.fill(DOUBT * DOUBT_DECAY.powi((i / self.channels) as i32));
+        }
+    }
+
+    /// Takes over what `other` knows of the same microphone.
+    pub(crate) fn adopt(&mut self, other: &Self) {
+        self.weights.clone_from(&other.weights);
+        self.doubt.clone_from(&other.doubt);
+        self.young = 0;
+    }
+
+    /// Takes the echo out of what one microphone `heard`: what remains (`error`), and what was taken (`echo`).
+    pub(crate) fn process(
+        &mut self,
+        far: &Far,
+        heard: &[f32; FRAME],
+        error: &mut [f32; FRAME],
+        echo: &mut [f32; FRAME],
+        transform: &mut Transform,
+    ) {
+        if !far.echoes() {
+            *error = *heard;
+            echo.fill(0.0);
+            return;
+        }
+        self.sum.clear();
+        for (far, weights) in far.each().zip(&self.weights) {
+            self.sum.add_product(far, weights);
+        }
+        transform.inverse(&self.sum, &mut self.block);
+        echo.copy_from_slice(&self.block[FRAME..]);
+        for ((error, heard), echo) in error.iter_mut().zip(heard).zip(&*echo) {
+            *error = heard - echo;
+        }
+        transform.forward_half(error, &mut self.error);
+        if !self.error.is_finite() {
+            self.restart();
+            *error = *heard;
+            echo.fill(0.0);
+            return;
+        }
+        if far.sounds() {
+            self.learn(far);
+            for _ in 0..CUTS {
+                self.turn = (self.turn + 1) % self.weights.len();
+                transform.cut(&mut self.weights[self.turn]);
+            }
+        }
+    }
+
+    // By index: seven arrays of one length, in loops that the compiler turns into vector instructions.
+    #[allow(clippy::needless_range_loop)]
+    fn learn(&mut self, far: &Far) {
+        self.step.fill(0.0);
+        for (far, doubt) in far.each().zip(&self.doubt) {
+            for i in 0..BINS {
+                self.step[i] += (far.re[i] * far.re[i] + far.im[i] * far.im[i]) * doubt[i];
+            }
+        }
+        let scale = if self.young > 0 { self.louder() } else { 1.0 };
+        for i in 0..BINS {
+            let error = self.error.re[i] * self.error.re[i] + self.error.im[i] * self.error.im[i];
+            let noise = error + self.pace.noise_memory * (self.noise[i] - error);
+            self.noise[i] = noise.max(FLOOR);
+            self.step[i] = 1.0 / (scale * self.step[i] + 2.0 * self.noise[i]);
+        }
+        let keep = self.pace.keep;
+        for ((far, weights), doubt) in far.each().zip(&mut self.weights).zip(&mut self.doubt) {
+            for i in 0..BINS {
+                let (re, im) = (far.re[i], far.im[i]);
+                let (error_re, error_im) = (self.error.re[i], self.error.im[i]);
+                let (weight_re, weight_im) = (weights.re[i], weights.im[i]);
+                let gain = scale * doubt[i] * self.step[i];
+                // Half of a window is new: what is learned of a bin is half of what is heard.
+                let known = 0.5 * gain * (re * re + im * im);
+                let size = weight_re * weight_re + weight_im * weight_im;
+                doubt[i] = keep * (1.0 - known) * scale * doubt[i] + (1.0 - keep) * size;
+                weights.re[i] = weight_re + gain * (re * error_re + im * error_im);
+                weights.im[i] = weight_im + gain * (re * error_im - im * error_re);
+            }
+        }
+    }
+
+    /// At the start: how much louder the echo is than was expected, as a factor of power.
+    fn louder(&mut self) -> f32 {
+        self.young -= 1;
+        let heard: f32 = self.error.re.iter().zip(&self.error.im).map(|(re, im)| re * re + im * im).sum();
+        let expected: f32 = self.step.iter().sum();
+        (2.0 * heard / (expected + FLOOR)).clamp(1.0, 100.0)
+    }
+
+    /// How much later than expected, in samples, the echo came in the frame that was just processed, and how
+    /// sure that is, 0..=1. `echo` is what was taken.
+    ///
+    /// A delay of `t` turns a bin at `w` by `-wt`: the error is `-jwt` of the echo, in the bins that the filter
+    /// knows.
+    pub(crate) fn skew(&mut self, echo: &[f32; FRAME], transform: &mut Transform) -> (f64, f64) {
+        transform.forward_half(echo, &mut self.sum);
+        let (mut turn, mut weight, mut bins) = (0.0_f32, 1e-9_f32, 0.0_f32);
+        for i in PHASES {
+            let omega = std::f32::consts::TAU * i as f32 / WINDOW as f32;
+            let (echo_re, echo_im) = (self.sum.re[i], self.sum.im[i]);
+            let (error_re, error_im) = (self.error.re[i], self.error.im[i]);
+            let echo = echo_re * echo_re + echo_im * echo_im;
+            let error = error_re * error_re + error_im * error_im;
+            let known = echo / (echo + 4.0 * error + 1e-4);
+            let known = known * known;
+            turn -= known * omega * (error_im * echo_re - error_re * echo_im);
+            weight += known * omega * omega * (echo + error);
+            bins += known;
+        }
+        (f64::from(turn / weight), f64::from((bins / 16.0).min(1.0)))
+    }
+}

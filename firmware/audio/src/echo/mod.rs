@@ -1,0 +1,188 @@
+//! The echo of the own speaker is taken out of each microphone.
+//!
+//! [`Echo`] is the canceller that is asked for. [`Canceller`]: the reference on the microphones' clock and at its place in time ([`crate::drift`],
+//! [`crate::alignment`]), then a long linear filter a microphone ([`linear`]). What is left is taken out of the
+//! one voice, after the beam ([`suppressor`]).
+
+mod engine;
+mod linear;
+mod suppressor;
+mod transform;
+
+pub use engine::EchoControl;
+pub(crate) use engine::{Echo, MAX_MICROPHONES};
+
+use suppressor::Suppressor;
+
+use crate::FRAME;
+use crate::alignment::Alignment;
+use crate::drift::{Drift, milliseconds};
+use linear::{Far, Linear, QUICK, STEADY};
+use transform::Transform;
+
+/// Most channels of a speaker that are told apart; more are folded into these.
+const MOST_CHANNELS: usize = 2;
+/// Partitions of 10 ms: a quarter of a second for one channel, less for each of two.
+const PARTITIONS: [usize; MOST_CHANNELS] = [24, 16];
+/// Where the highest peak of the echo is brought to, samples after the reference: what is heard before it, and
+/// what interpolation needs, has room.
+const LEAD: i64 = 144;
+/// Where it may stay.
+const EARLIEST: i64 = 24;
+const LATEST: i64 = 720;
+/// Unread samples below which an echo is rather brought to [`LEAD`] than left late: clocks run apart.
+const SPARE: i64 = 192;
+/// How much of an energy is still counted after a frame.
+const MEMORY: f32 = 0.9;
+/// Frames with sound after which the challenger starts anew.
+const ROUND: u32 = 120;
+/// Frames in which the quick filter must be better by [`BETTER`] (power) before it is believed.
+const BETTER: f32 = 0.5;
+const BETTER_FRAMES: u32 = 12;
+
+/// From microphones to microphones without echo.
+pub(crate) struct Canceller {
+    drift: Drift,
+    alignment: Alignment,
+    transform: Transform,
+    frame: Vec<[f32; FRAME]>,
+    mono: [f32; FRAME],
+    far: Far,
+    linear: Vec<Linear>,
+    quick: Linear,
+    quick_error: [f32; FRAME],
+    quick_echo: [f32; FRAME],
+    /// Energies of what the first microphone hears, and what its two filters leave.
+    energies: [f32; 3],
+    better: u32,
+    age: u32,
+    changed: bool,
+    /// Where the echo was when it was last found, samples after the reference.
+    lag: Option<i64>,
+}
+
+impl Canceller {
+    /// For that many `microphones`, and a speaker of `channels`, 1..=8.
+    pub(crate) fn new(microphones: usize, channels: usize) -> Self {
+        let channels = channels.clamp(1, MOST_CHANNELS);
+        let partitions = PARTITIONS[channels - 1];
+        Self {
+            drift: Drift::new(channels),
+            alignment: Alignment::new(),
+            transform: Transform::new(),
+            frame: vec![[0.0; FRAME]; channels],
+            mono: [0.0; FRAME],
+            far: Far::new(channels, partitions),
+            linear: (0..microphones).map(|_| Linear::new(channels, partitions, STEADY)).collect(),
+            quick: Linear::new(channels, partitions, QUICK),
+            quick_error: [0.0; FRAME],
+            quick_echo: [0.0; FRAME],
+            energies: [0.0; 3],
+            better: 0,
+            age: 0,
+            changed: false,
+            lag: None,
+        }
+    }
+
+    /// What the speaker will play: a frame, interleaved, of any number of channels.
+    pub(crate) fn playback(&mut self, far: &[f32], channels: usize) {
+        self.drift.push(far, channels);
+    }
+
+    /// Takes the echo out of what each microphone `heard`: what remains (`errors`), and what was taken (`echoes`).
+    pub(crate) fn process(
+        &mut self,
+        heard: &[[f32; FRAME]],
+        errors: &mut [[f32; FRAME]],
+        echoes: &mut [[f32; FRAME]],
+    ) {
+        self.drift.pull(&mut self.frame);
+        for (i, mono) in self.mono.iter_mut().enumerate() {
+            *mono = self.frame.iter().map(|plane| plane[i]).sum();
+        }
+        if let Some(lag) = self.alignment.process(&self.mono, &heard[0]) {
+            self.align(lag);
+        }
+        self.far.push(&self.frame, &mut self.transform);
+        let planes = heard.iter().zip(errors.iter_mut()).zip(echoes.iter_mut());
+        for (linear, ((heard, error), echo)) in self.linear.iter_mut().zip(planes) {
+            linear.process(&self.far, heard, error, echo, &mut self.transform);
+        }
+        self.compare(&heard[0], &errors[0]);
+        if self.far.sounds() {
+            let (skew, sure) = self.linear[0].skew(&echoes[0], &mut self.transform);
+            self.drift.steer(skew, sure);
+        }
+    }
+
+    /// Whether the way of the echo changed in this frame: what is known of its leftovers holds no longer.
+    pub(crate) fn changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// The echo was found at `lag`.
+    fn align(&mut self, lag: i64) {
+        let spare = self.drift.backlog() > SPARE;
+        if (EARLIEST..LATEST).contains(&lag) && (spare || lag < 2 * LEAD) {
+            self.lag = Some(lag);
+            return;
+        }
+        // The room is the same after a jump of time: the filters still fit when it is where it was.
+        let want = self.lag.unwrap_or(LEAD);
+        let want = if spare || want < 2 * LEAD { want } else { LEAD };
+        self.drift.jump(want - lag);
+        self.alignment.clear();
+        self.far.clear();
+        if self.lag != Some(want) {
+            self.linear.iter_mut().for_each(Linear::restart);
+        }
+        self.quick.restart();
+        self.energies = [0.0; 3];
+        self.better = 0;
+        self.changed = true;
+        self.lag = Some(want);
+    }
+
+    /// When a filter that forgets fast is the better one, the room has changed.
+    fn compare(&mut self, heard: &[f32; FRAME], error: &[f32; FRAME]) {
+        let (quick_error, quick_echo) = (&mut self.quick_error, &mut self.quick_echo);
+        self.quick.process(&self.far, heard, quick_error, quick_echo, &mut self.transform);
+        if !self.far.sounds() {
+            return;
+        }
+        for (energy, plane) in self.energies.iter_mut().zip([heard, error, quick_error]) {
+            *energy = MEMORY * *energy + plane.iter().map(|s| s * s).sum::<f32>();
+        }
+        self.age += 1;
+        if self.age > ROUND {
+            self.age = 0;
+            self.quick.restart();
+        }
+        let [heard, steady, quick] = self.energies;
+        let better = quick < BETTER * steady && steady > 0.003 * heard;
+        self.better = if better { self.better + 1 } else { 0 };
+        if self.better < BETTER_FRAMES {
+            return;
+        }
+        self.better = 0;
+        self.changed = true;
+        let mut linear = self.linear.iter_mut();
+        if let Some(first) = linear.next() {
+            first.adopt(&self.quick);
+        }
+        linear.for_each(Linear::doubt_all);
+        self.energies[1] = quick;
+    }
+
+    /// How long after it was told of does the echo come, ms, once it was found.
+    pub(crate) fn delay_ms(&self) -> Option<u32> {
+        let samples = self.drift.backlog() + self.lag?;
+        Some(milliseconds(samples).max(0.0).round() as u32)
+    }
+
+    /// How much faster the speaker's clock is than the microphones', ppm.
+    pub(crate) fn drift_ppm(&self) -> f64 {
+        self.drift.ppm()
+    }
+}
