@@ -2,17 +2,20 @@
 
 use std::io::Write;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// The figures of one bench.
 #[derive(Default)]
-pub(crate) struct Figures(Vec<Value>);
+pub(crate) struct Figures {
+    figures: Vec<Value>,
+    notes: Map<String, Value>,
+}
 
 impl Figures {
     /// Adds one; `peer` and `goal` where there are any. All of ours are better when lower.
     pub(crate) fn add(&mut self, name: &str, unit: &str, ours: f64, peer: Option<f64>, goal: Option<f64>) {
         let round = |value: f64| (value * 100.0).round() / 100.0;
-        self.0.push(json!({
+        self.figures.push(json!({
             "name": name,
             "unit": unit,
             "ours": round(ours),
@@ -23,10 +26,15 @@ impl Figures {
         }));
     }
 
+    /// What no figure says.
+    pub(crate) fn note(&mut self, name: &str, text: &str) {
+        self.notes.insert(name.to_owned(), text.into());
+    }
+
     /// Prints them as the last line.
     pub(crate) fn print(self, bench: &str) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
-        writeln!(out, "{}", json!({"bench": bench, "figures": self.0}))?;
+        writeln!(out, "{}", json!({"bench": bench, "figures": self.figures, "notes": self.notes}))?;
         Ok(out.flush()?)
     }
 }

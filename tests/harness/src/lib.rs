@@ -4,6 +4,7 @@
 pub mod boot_disk;
 pub mod browser;
 pub mod go;
+pub mod image;
 pub mod lab;
 pub mod network;
 pub mod picture;

@@ -1,37 +1,26 @@
 //! `cargo xtask prove image`: an installed image in a machine of its own, from its first boot to its reset to factory.
 #![allow(clippy::print_stdout)]
 
-mod files;
-mod machine;
-
 use std::{
     fs,
-    process::{Child, Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
-use files::Files;
-use machine::{BOOT, Machine};
 use rand::Rng;
 use rostrum_tests::{
-    Cable, Lab, Python, boot_disk,
+    boot_disk,
+    image::{BOOT, Files, Machine, PATIENCE, Site, UDID},
     lab::CHANNEL,
     until,
     updates::{Ddi, Offered},
 };
-use serde_json::json;
 use xtask::{
     image::{self, Image, Plan},
     room::Panel,
 };
 
-const USER: &str = "room";
-/// As the update server of the harness knows its device.
-const UDID: &str = "T-1";
-const CAMERA_ID: u8 = 9;
-const PASSWORD: &str = "a long password";
-const PATIENCE: Duration = Duration::from_secs(180);
 const CUTS: u32 = 20;
 const OLD: &str = "0.1.0-dev.1";
 const NEW: &str = "0.1.0-dev.2";
@@ -41,24 +30,12 @@ const BAD: &str = "0.1.0-dev.3";
 struct Proof {
     machine: Machine,
     panel: Panel,
-    lab: Lab,
-    cable: Cable,
+    site: Site,
     bundles: [std::path::PathBuf; 2],
     updates: Ddi,
     boot_loader: std::path::PathBuf,
     machine_id: String,
-    _addresses: Addresses,
     _dir: tempfile::TempDir,
-}
-
-/// Gives the machine its address, as a room's network does.
-struct Addresses(Child);
-
-impl Drop for Addresses {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 type Step = (&'static str, fn(&mut Proof) -> anyhow::Result<()>);
@@ -107,90 +84,36 @@ fn main() -> anyhow::Result<()> {
 impl Proof {
     fn prepare() -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("rostrum-image-").tempdir_in("/var/tmp")?;
-        let cable = Cable::new()?;
-        let lab = Lab::at(&cable.here, "")?;
-        let factory = dir.path().join("factory");
-        fs::create_dir(&factory)?;
-        fs::write(factory.join("udid"), format!("{UDID}\n"))?;
-        fs::write(factory.join("token"), lab.service.token(CHANNEL, USER, Some(UDID))?)?;
-        let config = format!(
-            "[service]\nurl = \"{}\"\nchannel = \"{CHANNEL}\"\nuser = \"{USER}\"\ntoken_file = \"/factory/token\"\n\
-             [board]\nprofile = \"{}\"\ncamera_id = {CAMERA_ID}\n[panel]\nlisten = \"0.0.0.0:8090\"\n\
-             [picture]\nwidth = 160\nheight = 90\nframe_rate_hz = 10\n\
-             [updates]\nsocket = \"/run/rostrum/updates.sock\"\n",
-            lab.service.url_at(Some(&cable.here)),
-            image::MACHINE,
-        );
-        let updates = Ddi::at(&cable.here)?;
-        // An emulated processor has no time for sound while it does something else.
-        let updater = format!(
-            "[server]\nurl = \"{}\"\npoll_s = 5\n[install]\nidle_s = 5\nretry_s = 5\n\
-             [gate]\nparts = [\"camera\"]\nsteady_s = 5\n",
-            updates.url
-        );
-        let make = |name: &str, version: &str, only_bundle: bool, more: Option<(&str, &str)>| {
-            let mut changes =
-                vec![("/etc/rostrum/rostrumd.toml".to_owned(), config.clone().into_bytes(), "644".into())];
-            let file = "/etc/rostrum/rostrum-updater.toml".to_owned();
-            changes.push((file, updater.clone().into_bytes(), "644".into()));
-            changes.extend(
-                more.map(|(target, text)| (target.to_owned(), text.as_bytes().to_vec(), "755".to_owned())),
-            );
-            image::make(&Plan {
-                folder: dir.path().join(name),
-                version: version.to_owned(),
-                dev: true,
-                factory: Some(factory.clone()),
-                changes,
-                only_bundle,
-                ..Plan::default()
-            })
+        let site = Site::new(dir.path())?;
+        let updates = Ddi::at(&site.cable.here)?;
+        let make = |name: &str, version: &str, only_bundle: bool, more: &[(&str, &str, &str)]| {
+            let plan = site.plan(dir.path().join(name), version, &updates.url, more);
+            image::make(&Plan { only_bundle, ..plan })
         };
-        let image = make("old", OLD, false, None)?;
+        let image = make("old", OLD, false, &[])?;
         // The card is larger than the image.
         fs::File::options().write(true).open(&image.disk)?.set_len(3 << 30)?;
-        let new = make("new", NEW, true, Some(("/usr/share/rostrum/news", "A small change.\n")))?;
+        let new = make("new", NEW, true, &[("/usr/share/rostrum/news", "A small change.\n", "755")])?;
         // Signed and complete, and its first program ends at once.
-        let bad = make("bad", BAD, true, Some(("/usr/sbin/init", "#!/bin/sh\nexit 1\n")))?;
-        let addresses = addresses(&cable)?;
+        let bad = make("bad", BAD, true, &[("/usr/sbin/init", "#!/bin/sh\nexit 1\n", "755")])?;
         let boot_loader = image.boot_loader.clone();
-        let machine = Machine::new(image, &cable.device, dir.path().join("shell.socket"));
-        let panel = Panel::at(format!("http://{}:8090", cable.there));
+        let machine = Machine::new(image, &site.cable.device, dir.path().join("shell.socket"));
         Ok(Self {
             machine,
-            panel,
-            lab,
+            panel: site.panel(),
+            site,
             bundles: [new.bundle, bad.bundle],
             updates,
             boot_loader,
             machine_id: String::new(),
-            cable,
-            _addresses: addresses,
             _dir: dir,
         })
     }
 
     /// The room comes up and is in its channel, and somebody outside sees its camera's pictures go on.
     fn in_channel(&mut self) -> anyhow::Result<()> {
-        let deadline = Instant::now() + BOOT;
-        self.panel = Panel::at(self.panel.url.clone());
-        until("the panel", BOOT, || {
-            self.panel.log_in(PASSWORD)?;
-            Ok(Some(()))
-        })?;
-        if self.panel.state()?["room"]["phase"] != "in_channel" {
-            // An emulated processor has no time for the voice chain's echo canceller.
-            self.panel.api("PATCH", "/settings", Some(&json!({"music_mode": true})))?;
-            // It may be on its way already.
-            let _ = self.panel.api("POST", "/join", None);
-        }
-        let left = deadline.saturating_duration_since(Instant::now()).max(PATIENCE);
-        self.panel
-            .wait_for("the room in its channel", left, |state| state["room"]["phase"] == "in_channel")?;
-        let mut peer = self.lab.libwebrtc("peer", &[])?;
-        let first = bar(&mut peer)?;
-        ensure!(bar(&mut peer)? > first, "the picture stands still");
-        peer.program().tell(r#"{"do": "quit"}"#)
+        self.panel = self.site.in_channel()?;
+        Ok(())
     }
 
     fn version(&mut self) -> anyhow::Result<String> {
@@ -219,7 +142,7 @@ impl Proof {
 
     /// The update server offers a bundle; gives how much of it was fetched when the server hears of the end, and the end.
     fn update(&mut self, action: &str, version: &str, bundle: usize) -> anyhow::Result<(u64, bool, String)> {
-        let files = Files::serve(&self.cable.here, &self.bundles[bundle])?;
+        let files = Files::serve(&self.site.cable.here, &self.bundles[bundle])?;
         let mut offered = Offered::new(action, version, &self.bundles[bundle]);
         offered.elsewhere = Some(files.address().to_owned());
         self.updates.offer(Some(offered));
@@ -250,28 +173,6 @@ impl Proof {
     }
 }
 
-/// Waits for a picture of the room's camera with a readable bar; gives its time in the machine, in microseconds.
-fn bar(peer: &mut Python) -> anyhow::Result<u64> {
-    peer.next(PATIENCE, |line| {
-        (line["event"] == "frame" && line["camera"] == CAMERA_ID).then(|| line["bar_us"].as_u64())?
-    })
-}
-
-/// A DHCP server on our end of the cable.
-fn addresses(cable: &Cable) -> anyhow::Result<Addresses> {
-    let range = format!("--dhcp-range={0},{0},255.255.255.0,1h", cable.there);
-    let interface = format!("--interface={}", cable.device);
-    let mut server = Command::new("dnsmasq");
-    server
-        .args(["--no-daemon", "--conf-file=/dev/null", "--port=0", "--bind-interfaces", "--leasefile-ro"])
-        .args([&interface, &range])
-        .args(["--dhcp-option=option:router", "--log-facility=/dev/null"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    Ok(Addresses(server.spawn().context("cannot start dnsmasq (apt-get install dnsmasq-base)")?))
-}
-
 /// A kernel for arm64 that does nothing for ever (Linux, Documentation/arch/arm64/booting.rst: the header of an Image).
 fn kernel_that_hangs() -> Vec<u8> {
     const BRANCH_TO_ITSELF: u32 = 0x1400_0000;
@@ -297,7 +198,7 @@ fn hangs(proof: &mut Proof) -> anyhow::Result<()> {
     };
     boot_disk::make(dir.path(), &image.disk, Some(&kernel_that_hangs()))?;
     fs::File::create(&image.environment)?.set_len(4 << 20)?;
-    let mut machine = Machine::new(image, &proof.cable.device, dir.path().join("shell.socket"));
+    let mut machine = Machine::new(image, &proof.site.cable.device, dir.path().join("shell.socket"));
     machine.power_on()?;
     // Two minutes of the watchdog, and two starts of the boot loader.
     until("the next try", Duration::from_secs(240), || Ok((machine.slots() == "AA").then_some(())))
@@ -315,7 +216,7 @@ fn joins(proof: &mut Proof) -> anyhow::Result<()> {
 }
 
 fn is_provisioned(proof: &mut Proof) -> anyhow::Result<()> {
-    let channel = proof.lab.service.api("GET", &format!("/api/v1/channels/{CHANNEL}"), None)?;
+    let channel = proof.site.lab.service.api("GET", &format!("/api/v1/channels/{CHANNEL}"), None)?;
     ensure!(channel.to_string().contains(UDID), "the service does not know {UDID}: {channel}");
     for place in ["/usr/share/x", "/etc/x", "/factory/x", "/x"] {
         ensure!(proof.machine.shell(&format!("touch {place}")).is_err(), "{place} can be written");
@@ -354,7 +255,7 @@ fn is_watched(proof: &mut Proof) -> anyhow::Result<()> {
 fn is_closed(proof: &mut Proof) -> anyhow::Result<()> {
     let scan = |arguments: &[&str]| -> anyhow::Result<String> {
         let mut nmap = Command::new("nmap");
-        nmap.args(["-n", "-Pn", "-oG", "-"]).args(arguments).arg(&proof.cable.there);
+        nmap.args(["-n", "-Pn", "-oG", "-"]).args(arguments).arg(&proof.site.cable.there);
         let output = nmap.output().context("cannot start nmap (apt-get install nmap)")?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     };

@@ -15,9 +15,11 @@ use crate::{
 pub struct Options {
     /// `forward`: CPU, memory, join time, loss and delay of the service under load, beside LiveKit's server. `join`:
     /// button to first frame, and connect to first frame. `latency`: camera to picture, voice to ear, memory and CPU.
-    /// `capture`: camera to encoded picture on virtual hardware, beside GStreamer's `v4l2src ! v4l2h264enc`.
+    /// `capture`: camera to encoded picture on virtual hardware, beside GStreamer's `v4l2src ! v4l2h264enc`. `update`: what
+    /// an update takes of the network, of memory and of a meeting. `boot`: from power to a joined room in the image for
+    /// QEMU, beside the image without our programs.
     name: String,
-    /// Seconds (forward: for each load; latency), rounds (join) or pictures (capture) to measure.
+    /// Seconds (forward: for each load; latency; update), rounds (join), boots (boot) or pictures (capture) to measure.
     #[arg(long)]
     length: Option<u32>,
     /// Options of the bench itself, after `--`: `cargo xtask bench forward -- --help` lists them.
@@ -25,7 +27,10 @@ pub struct Options {
     more: Vec<String>,
 }
 
-const BENCHES: &[&str] = &["forward", "join", "latency", "capture"];
+const BENCHES: &[&str] = &["forward", "join", "latency", "capture", "update", "boot"];
+
+/// What benches of the image need beside what makes it.
+const IN_THE_IMAGE: &[(&str, &str)] = &[("dnsmasq-base", "addresses for the machine")];
 
 /// Builds in release, measures, and ends with one line of JSON.
 ///
@@ -43,6 +48,11 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     if options.name == "forward" {
         go::livekit_server()?;
         setup::simulcast_clip()?;
+    }
+    if ["update", "boot"].contains(&options.name.as_str()) {
+        setup::apt(IN_THE_IMAGE)?;
+        // The site's service.
+        setup::build("debug")?;
     }
     setup::build("release")?;
     run_step(

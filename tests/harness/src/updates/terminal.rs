@@ -47,6 +47,8 @@ pub struct UpdateTerminal {
     status: watch::Receiver<Status>,
     status_sender: watch::Sender<Status>,
     boots: u32,
+    /// How its updater was built.
+    profile: &'static str,
     programs: Option<Programs>,
     /// What ran in each boot, in their order.
     pub ran: Vec<Image>,
@@ -107,6 +109,7 @@ impl UpdateTerminal {
             status,
             status_sender,
             boots: 0,
+            profile: "debug",
             programs: None,
             ran: Vec::new(),
             dir,
@@ -118,6 +121,13 @@ impl UpdateTerminal {
             (terminal.room.subscribe(), terminal.words.clone(), terminal.status_sender.clone());
         terminal.runtime.block_on(stand_ins::terminal(&socket, room, words, status))?;
         Ok(terminal)
+    }
+
+    /// Its updater as it was built in `profile`.
+    #[must_use]
+    pub fn built(mut self, profile: &'static str) -> Self {
+        self.profile = profile;
+        self
     }
 
     /// Folder of the terminal that outlives its boots, beside its disk.
@@ -281,7 +291,7 @@ impl UpdateTerminal {
             self.configuration
         );
         fs::write(&configuration, text)?;
-        let mut updater = Command::new(paths::program("debug", "rostrum-updater"));
+        let mut updater = Command::new(paths::program(self.profile, "rostrum-updater"));
         updater.arg("--config").arg(&configuration).args(["--log-level", "debug"]);
         let updater = Running::start("rostrum-updater", log("updater"), &mut updater)?;
         self.programs = Some(Programs { updater, rauc, systemd, bus });

@@ -14,14 +14,14 @@ use std::{
 use anyhow::Context;
 
 /// A server. It goes on until the process ends.
-pub(crate) struct Files {
+pub struct Files {
     address: String,
     given: Arc<AtomicU64>,
 }
 
 impl Files {
     /// Serves `file` at a free port of `here`.
-    pub(crate) fn serve(here: &str, file: &Path) -> anyhow::Result<Self> {
+    pub fn serve(here: &str, file: &Path) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((here, 0)).context("cannot serve the bundle")?;
         let address = format!("http://{}/bundle.raucb", listener.local_addr()?);
         let given = Arc::<AtomicU64>::default();
@@ -37,12 +37,12 @@ impl Files {
     }
 
     /// Where the file is.
-    pub(crate) fn address(&self) -> &str {
+    pub fn address(&self) -> &str {
         &self.address
     }
 
     /// Bytes of it that were given so far.
-    pub(crate) fn given(&self) -> u64 {
+    pub fn given(&self) -> u64 {
         self.given.load(Ordering::Relaxed)
     }
 }

@@ -13,10 +13,10 @@ use anyhow::{Context, bail, ensure};
 use xtask::image::{self, BootOptions, Drives, Image};
 
 /// A boot on an emulated processor that others use too.
-pub(crate) const BOOT: Duration = Duration::from_secs(300);
+pub const BOOT: Duration = Duration::from_secs(300);
 
 /// One machine.
-pub(crate) struct Machine {
+pub struct Machine {
     image: Image,
     device: String,
     socket: PathBuf,
@@ -27,12 +27,12 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// A machine that is off, with a network card at the TAP device `device`.
-    pub(crate) fn new(image: Image, device: &str, socket: PathBuf) -> Self {
+    pub fn new(image: Image, device: &str, socket: PathBuf) -> Self {
         Self { image, device: device.to_owned(), socket, qemu: None, console: Arc::default(), asked: 0 }
     }
 
     /// Switches it on.
-    pub(crate) fn power_on(&mut self) -> anyhow::Result<()> {
+    pub fn power_on(&mut self) -> anyhow::Result<()> {
         self.cut_power()?;
         let _ = std::fs::remove_file(&self.socket);
         let drives = Drives {
@@ -62,7 +62,7 @@ impl Machine {
     }
 
     /// Takes the power away: QEMU ends between two of its instructions, and nothing is written after that.
-    pub(crate) fn cut_power(&mut self) -> anyhow::Result<()> {
+    pub fn cut_power(&mut self) -> anyhow::Result<()> {
         if let Some(mut qemu) = self.qemu.take() {
             qemu.kill()?;
             qemu.wait()?;
@@ -71,17 +71,17 @@ impl Machine {
     }
 
     /// Lines of the console so far.
-    pub(crate) fn console(&self) -> Vec<String> {
+    pub fn console(&self) -> Vec<String> {
         self.console.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Forgets the console.
-    pub(crate) fn clear_console(&self) {
+    pub fn clear_console(&self) {
         self.console.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Which slots the boot loader chose since the console was cleared: `A`, `B`.
-    pub(crate) fn slots(&self) -> String {
+    pub fn slots(&self) -> String {
         let console = self.console();
         console
             .iter()
@@ -91,19 +91,19 @@ impl Machine {
     }
 
     /// Waits until the system takes commands.
-    pub(crate) fn wait_until_up(&mut self) -> anyhow::Result<()> {
+    pub fn wait_until_up(&mut self) -> anyhow::Result<()> {
         self.shell_for("systemctl is-active multi-user.target || systemctl is-system-running --wait", BOOT)
             .map(drop)
             .or_else(|error| if self.shell("true").is_ok() { Ok(()) } else { Err(error) })
     }
 
     /// Runs a line in the machine; gives what it said.
-    pub(crate) fn shell(&mut self, command: &str) -> anyhow::Result<String> {
+    pub fn shell(&mut self, command: &str) -> anyhow::Result<String> {
         self.shell_for(command, Duration::from_secs(120))
     }
 
     /// The same with another patience, which a boot may need.
-    pub(crate) fn shell_for(&mut self, command: &str, patience: Duration) -> anyhow::Result<String> {
+    pub fn shell_for(&mut self, command: &str, patience: Duration) -> anyhow::Result<String> {
         ensure!(!command.contains('\n'), "a command is one line");
         let deadline = Instant::now() + patience;
         self.asked += 1;
