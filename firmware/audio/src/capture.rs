@@ -48,6 +48,12 @@ pub struct CaptureMeters {
     pub echo_delay_ms: Option<u32>,
     /// How much faster the speaker's clock runs than the microphones', parts per million.
     pub clock_drift_ppm: Option<f32>,
+    /// Whether somebody in the room speaks; of the last frame of a voice.
+    pub voice_active: bool,
+    /// What gain control adds, dB; `None` without it.
+    pub gain_db: Option<f32>,
+    /// The most that the limiter took in the last frame of a voice, dB, 0 or below.
+    pub limiter_db: f32,
 }
 
 /// The most channels a speaker may have.
@@ -253,7 +259,16 @@ impl CaptureChain {
     /// What the chain has seen so far.
     pub fn meters(&self) -> CaptureMeters {
         let (echo_removed_db, echo_delay_ms, clock_drift_ppm) = self.voice.echo_statistics();
-        CaptureMeters { echo_removed_db, echo_delay_ms, clock_drift_ppm, ..self.meters }
+        let (gain_db, limiter_db, voice_active) = self.voice.levels();
+        CaptureMeters {
+            echo_removed_db,
+            echo_delay_ms,
+            clock_drift_ppm,
+            voice_active: voice_active && !self.muted,
+            gain_db,
+            limiter_db,
+            ..self.meters
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! A shell with an audio thread owns a [`CaptureChain`] (microphones to packets) and a [`PlayOut`] (packets to
 //! the speaker) and carries what the speaker plays ([`PlayOut::reference`]) to [`CaptureChain::playback`].
 
+mod activity;
 mod alignment;
 mod capture;
 mod decode;
@@ -12,12 +13,15 @@ mod delay;
 mod drift;
 mod echo;
 mod encode;
+mod equalizer;
 mod error;
 mod fifo;
+mod gain;
 mod high_pass;
 mod jitter;
 mod level;
 mod leveller;
+mod limiter;
 mod lip_sync;
 mod noise;
 mod notification;
@@ -31,6 +35,7 @@ mod voice;
 
 pub use capture::{CaptureChain, CaptureMeters, EncodedAudio, Mode};
 pub use echo::EchoControl;
+pub use equalizer::{Band, BandError, Equalizer, EqualizerSettings, MAX_BANDS};
 pub use error::AudioError;
 pub use level::{Dbov, SILENCE};
 pub use lip_sync::{Holds, LipSync};

@@ -1,13 +1,15 @@
 //! From all microphones to one clean voice: echo, noise, gain.
 
+use crate::activity::Activity;
 use crate::echo::{Echo, EchoControl, MAX_MICROPHONES};
+use crate::equalizer::{Equalizer, EqualizerSettings};
+use crate::gain::{Gain, Heard};
 use crate::high_pass::HighPass;
 use crate::level::sane;
+use crate::limiter::Limiter;
 use crate::noise::Noise;
 use crate::recorder::{Signals, Taps};
-use crate::{AudioError, FRAME, RATE_HZ};
-use sonora::config::{AdaptiveDigital, GainController2, MaxProcessingRate, Pipeline};
-use sonora::{AudioProcessing, Config, StreamConfig};
+use crate::{AudioError, FRAME};
 use std::time::Duration;
 
 /// What the noise suppressor holds back, measured.
@@ -28,7 +30,7 @@ pub enum NoiseSuppression {
 }
 
 /// How a voice is treated and encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VoiceOptions {
     /// Where the echo of the own speaker is taken out.
@@ -40,6 +42,8 @@ pub struct VoiceOptions {
     pub noise: NoiseSuppression,
     /// Bring near and far talkers to one level.
     pub gain: bool,
+    /// What the microphones' colour is taken back by, before the gain; see [`EqualizerSettings`].
+    pub equalizer: EqualizerSettings,
     /// Opus' target in voice mode, bit/s, 6000..=510000.
     pub bitrate_bps: u32,
     /// Opus' target for a voice in the whole band, bit/s, 6000..=510000.
@@ -60,6 +64,7 @@ impl Default for VoiceOptions {
             speaker_channels: 1,
             noise: NoiseSuppression::Moderate,
             gain: true,
+            equalizer: EqualizerSettings::default(),
             bitrate_bps: 40_000,
             wide_bitrate_bps: 64_000,
             music_bitrate_bps: 256_000,
@@ -74,7 +79,11 @@ pub(crate) struct Voice {
     microphones: usize,
     echo: Echo,
     noise: Option<Noise>,
-    gain: Option<AudioProcessing>,
+    activity: Activity,
+    speaks: bool,
+    equalizer: Equalizer,
+    gain: Option<Gain>,
+    limiter: Limiter,
     output_used: bool,
     told_output_used: bool,
     high_pass: Vec<HighPass>,
@@ -94,18 +103,15 @@ impl Voice {
         if !(1..=MAX_MICROPHONES).contains(&microphones) {
             return Err(AudioError::Microphones { channels: microphones, max: MAX_MICROPHONES });
         }
-        let gain = options.gain.then(|| {
-            // Gain is also gain for what the canceller left over: not the 50 dB of a telephone.
-            let adaptive =
-                AdaptiveDigital { max_gain_db: 24.0, initial_gain_db: 8.0, ..AdaptiveDigital::default() };
-            let gain = GainController2 { adaptive_digital: Some(adaptive), ..GainController2::default() };
-            engine(Config { gain_controller2: Some(gain), ..Config::default() }, 1)
-        });
         Ok(Self {
             microphones,
             echo: Echo::new(options.echo, microphones, usize::from(options.speaker_channels)),
             noise: Noise::new(options.noise),
-            gain,
+            activity: Activity::new(),
+            speaks: false,
+            equalizer: Equalizer::new(&options.equalizer),
+            gain: options.gain.then(Gain::new),
+            limiter: Limiter::new(),
             output_used: true,
             told_output_used: true,
             high_pass: vec![HighPass::new(); microphones],
@@ -122,7 +128,7 @@ impl Voice {
     /// How far its output is behind its input: overlapping transforms and the splitting into bands.
     pub(crate) fn delay(&self) -> Duration {
         let noise = if self.noise.is_some() { NOISE_DELAY } else { Duration::ZERO };
-        self.echo.delay() + noise
+        self.echo.delay() + noise + Limiter::DELAY
     }
 
     /// What the speaker will play: one frame, interleaved.
@@ -143,9 +149,6 @@ impl Voice {
         if self.told_output_used != self.output_used {
             self.told_output_used = self.output_used;
             self.echo.set_output_used(self.output_used);
-            if let Some(gain) = &mut self.gain {
-                gain.set_capture_output_used(self.output_used);
-            }
         }
     }
 
@@ -160,20 +163,23 @@ impl Voice {
         mean(&self.cancelled, &mut self.voice);
         mean(&self.echoes, &mut self.voice_echo);
         self.taps.beam = self.voice;
+        // What is taken as echo is more than half of what is left: more of it may be left than of a talker.
+        let echo = energy(&self.voice_echo) > 0.5 * energy(&self.voice);
         self.echo.suppress(&mut self.voice, &self.voice_echo);
+        self.voice.iter_mut().for_each(|sample| *sample = sane(*sample));
+        self.speaks = self.activity.process(&self.voice);
         if let Some(noise) = &mut self.noise {
             noise.process(&mut self.voice);
         }
         self.taps.noise_removed = self.voice;
+        for (to, from) in self.out.iter_mut().zip(&self.voice) {
+            *to = sane(*from);
+        }
+        self.equalizer.process(&mut self.out);
         if let Some(gain) = &mut self.gain {
-            let done = gain.process_capture_f32(&[&self.voice], &mut [&mut self.out]);
-            debug_assert!(done.is_ok(), "formats are fixed when the engine is built");
-        } else {
-            self.out = self.voice;
+            gain.process(&mut self.out, Heard { speech: self.activity.now(), echo, knock: false });
         }
-        for sample in &mut self.out {
-            *sample = sane(*sample);
-        }
+        self.limiter.process(&mut self.out);
         &self.out
     }
 
@@ -191,6 +197,11 @@ impl Voice {
         }
     }
 
+    /// What the gain adds and the limiter takes, dB; whether somebody speaks.
+    pub(crate) fn levels(&self) -> (Option<f32>, f32, bool) {
+        (self.gain.as_ref().map(Gain::gain_db), self.limiter.reduction_db(), self.speaks)
+    }
+
     /// See [`Echo::statistics`].
     pub(crate) fn echo_statistics(&self) -> (Option<f32>, Option<u32>, Option<f32>) {
         self.echo.statistics()
@@ -205,20 +216,6 @@ fn mean(planes: &[[f32; FRAME]], to: &mut [f32; FRAME]) {
     }
 }
 
-fn engine(config: Config, channels: u16) -> AudioProcessing {
-    let config = Config {
-        pipeline: Pipeline {
-            maximum_internal_processing_rate: MaxProcessingRate::Rate48kHz,
-            ..Pipeline::default()
-        },
-        ..config
-    };
-    let mut engine = AudioProcessing::builder()
-        .config(config)
-        .capture_config(StreamConfig::new(RATE_HZ, channels))
-        .render_config(StreamConfig::new(RATE_HZ, 1))
-        .build();
-    // Takes the memory of its queue of settings now and not when the room is muted.
-    engine.set_capture_output_used(true);
-    engine
+fn energy(plane: &[f32; FRAME]) -> f32 {
+    plane.iter().map(|s| s * s).sum()
 }

@@ -13,12 +13,12 @@ pub use engine::EchoControl;
 pub(crate) use engine::{Echo, MAX_MICROPHONES};
 
 use suppressor::Suppressor;
+pub(crate) use transform::{BINS, Spectrum, Transform, WINDOW};
 
 use crate::FRAME;
 use crate::alignment::Alignment;
 use crate::drift::{Drift, milliseconds};
 use linear::{Far, Linear, QUICK, STEADY};
-use transform::Transform;
 
 /// Most channels of a speaker that are told apart; more are folded into these.
 const MOST_CHANNELS: usize = 2;
