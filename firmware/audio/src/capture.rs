@@ -54,6 +54,8 @@ pub struct CaptureMeters {
     pub gain_db: Option<f32>,
     /// The most that the limiter took in the last frame of a voice, dB, 0 or below.
     pub limiter_db: f32,
+    /// Keys, pens and knocks that were taken down.
+    pub knocks: u64,
 }
 
 /// The most channels a speaker may have.
@@ -267,6 +269,7 @@ impl CaptureChain {
             voice_active: voice_active && !self.muted,
             gain_db,
             limiter_db,
+            knocks: self.voice.knocks(),
             ..self.meters
         }
     }

@@ -125,7 +125,7 @@ mod tests {
     fn talk(n: usize, level_db: f32) -> ([f32; FRAME], bool) {
         let (syllable, within) = (n / 25, n % 25);
         let loud = [0.0, -4.0, 2.0, -7.0, 1.0][syllable % 5];
-        let shape = if within < 20 { (within as f32 / 20.0 * 3.14).sin() } else { 0.0 };
+        let shape = if within < 20 { (within as f32 / 20.0 * std::f32::consts::PI).sin() } else { 0.0 };
         let amplitude = amplitude(level_db + loud) * shape * 2.0;
         (std::array::from_fn(|i| ((n * FRAME + i) as f32 * 0.03).sin() * amplitude), within < 20)
     }

@@ -19,6 +19,7 @@ mod fifo;
 mod gain;
 mod high_pass;
 mod jitter;
+mod knock;
 mod level;
 mod leveller;
 mod limiter;

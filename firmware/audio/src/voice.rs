@@ -5,6 +5,7 @@ use crate::echo::{Echo, EchoControl, MAX_MICROPHONES};
 use crate::equalizer::{Equalizer, EqualizerSettings};
 use crate::gain::{Gain, Heard};
 use crate::high_pass::HighPass;
+use crate::knock::Knock;
 use crate::level::sane;
 use crate::limiter::Limiter;
 use crate::noise::Noise;
@@ -40,7 +41,9 @@ pub struct VoiceOptions {
     pub speaker_channels: u8,
     /// How much of steady noise is taken away.
     pub noise: NoiseSuppression,
-    /// Bring near and far talkers to one level.
+    /// Take down keys, pens and knocks.
+    pub knocks: bool,
+    /// Bring near and far talkers to one level, and limit what is too loud.
     pub gain: bool,
     /// What the microphones' colour is taken back by, before the gain; see [`EqualizerSettings`].
     pub equalizer: EqualizerSettings,
@@ -63,6 +66,7 @@ impl Default for VoiceOptions {
             echo: EchoControl::default(),
             speaker_channels: 1,
             noise: NoiseSuppression::Moderate,
+            knocks: false,
             gain: true,
             equalizer: EqualizerSettings::default(),
             bitrate_bps: 40_000,
@@ -84,6 +88,7 @@ pub(crate) struct Voice {
     equalizer: Equalizer,
     gain: Option<Gain>,
     limiter: Limiter,
+    knock: Option<Knock>,
     output_used: bool,
     told_output_used: bool,
     high_pass: Vec<HighPass>,
@@ -112,6 +117,7 @@ impl Voice {
             equalizer: Equalizer::new(&options.equalizer),
             gain: options.gain.then(Gain::new),
             limiter: Limiter::new(),
+            knock: options.knocks.then(|| Knock::new(options.noise != NoiseSuppression::Off)),
             output_used: true,
             told_output_used: true,
             high_pass: vec![HighPass::new(); microphones],
@@ -127,8 +133,9 @@ impl Voice {
 
     /// How far its output is behind its input: overlapping transforms and the splitting into bands.
     pub(crate) fn delay(&self) -> Duration {
-        let noise = if self.noise.is_some() { NOISE_DELAY } else { Duration::ZERO };
-        self.echo.delay() + noise + Limiter::DELAY
+        let noise = if self.noise.is_some() || self.knock.is_some() { NOISE_DELAY } else { Duration::ZERO };
+        let limiter = if self.gain.is_some() { Limiter::DELAY } else { Duration::ZERO };
+        self.echo.delay() + noise + limiter
     }
 
     /// What the speaker will play: one frame, interleaved.
@@ -168,8 +175,14 @@ impl Voice {
         self.echo.suppress(&mut self.voice, &self.voice_echo);
         self.voice.iter_mut().for_each(|sample| *sample = sane(*sample));
         self.speaks = self.activity.process(&self.voice);
+        if let Some(knock) = &mut self.knock {
+            knock.hear(&self.voice);
+        }
         if let Some(noise) = &mut self.noise {
             noise.process(&mut self.voice);
+        }
+        if let Some(knock) = &mut self.knock {
+            knock.take(&mut self.voice);
         }
         self.taps.noise_removed = self.voice;
         for (to, from) in self.out.iter_mut().zip(&self.voice) {
@@ -177,9 +190,11 @@ impl Voice {
         }
         self.equalizer.process(&mut self.out);
         if let Some(gain) = &mut self.gain {
-            gain.process(&mut self.out, Heard { speech: self.activity.now(), echo, knock: false });
+            let knock = self.knock.as_ref().is_some_and(Knock::now);
+            gain.process(&mut self.out, Heard { speech: self.activity.now(), echo, knock });
+            self.limiter.process(&mut self.out);
         }
-        self.limiter.process(&mut self.out);
+        self.out.iter_mut().for_each(|sample| *sample = sane(*sample));
         &self.out
     }
 
@@ -195,6 +210,11 @@ impl Voice {
                 plane[i] = filter.next(sane(*sample));
             }
         }
+    }
+
+    /// Knocks that were taken down.
+    pub(crate) fn knocks(&self) -> u64 {
+        self.knock.as_ref().map_or(0, Knock::knocks)
     }
 
     /// What the gain adds and the limiter takes, dB; whether somebody speaks.

@@ -53,10 +53,12 @@ impl Room {
 
 /// Level of what both rooms play, dB, in the last two of twelve seconds, after three seconds of talking in one.
 fn loop_level(echo: EchoControl, noise: NoiseSuppression, coupling: f32) -> f32 {
-    let options = VoiceOptions { echo, noise, ..VoiceOptions::default() };
+    // Gain control takes a howling loop down as well, and so does levelling between talkers: those that shall howl go
+    // without.
+    let gain = echo != EchoControl::Off;
+    let options = VoiceOptions { echo, noise, gain, ..VoiceOptions::default() };
     let mut a = Room::new(1, 2, coupling, options);
     let mut b = Room::new(100, 2, coupling, options);
-    // Levelling between talkers takes a howling loop down as well: those that shall howl go without.
     a.play.set_levelling(echo != EchoControl::Off);
     b.play.set_levelling(echo != EchoControl::Off);
     let mut speech = Speech::new(5);
