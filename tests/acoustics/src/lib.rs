@@ -4,11 +4,14 @@
 //! parts (echo, near talker, others, noise). [`scores`] and [`estoi`] compare what a chain made of it. All signals are
 //! planar `f32` at 48 kHz. Everything follows from seeds: the same scene sounds the same everywhere.
 
+pub mod cases;
 pub mod clocks;
 pub mod convolve;
+pub mod engines;
 pub mod estoi;
 pub mod field;
 pub mod loudspeaker;
+pub mod measure;
 pub mod random;
 pub mod room;
 pub mod scene;

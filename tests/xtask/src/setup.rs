@@ -356,6 +356,33 @@ pub fn speech() -> anyhow::Result<PathBuf> {
     Ok(dir)
 }
 
+/// The library of Debian's `libspeexdsp1`, a peer of the bench `voice`; unpacked, not installed.
+///
+/// # Errors
+/// When it cannot be had.
+pub fn speexdsp() -> anyhow::Result<PathBuf> {
+    let dir = paths::cache().join("speexdsp-1");
+    once(&dir.join("complete"), b"1", || {
+        fs::create_dir_all(&dir)?;
+        run(
+            "apt: fetching an echo canceller to measure beside ours (libspeexdsp1)",
+            Command::new("apt-get").args(["-q", "download", "libspeexdsp1"]).current_dir(&dir),
+        )?;
+        let package = fs::read_dir(&dir)?
+            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+            .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+            .context("apt-get downloaded no libspeexdsp1")?;
+        run("dpkg-deb: unpacking it", Command::new("dpkg-deb").arg("-x").arg(package).arg(dir.join("x")))?;
+        let libraries = dir.join("x/usr/lib");
+        let library = fs::read_dir(&libraries)?
+            .filter_map(|entry| entry.ok().map(|entry| entry.path().join("libspeexdsp.so.1")))
+            .find(|path| path.exists())
+            .context("no libspeexdsp.so.1 in libspeexdsp1")?;
+        fs::copy(library, dir.join("libspeexdsp.so.1")).map(drop).context("cannot copy libspeexdsp.so.1")
+    })?;
+    Ok(dir.join("libspeexdsp.so.1"))
+}
+
 /// A test picture in motion as H.264 in the sizes and rates of a simulcast camera, low to high, ten seconds at 30 Hz
 /// each, with a key frame only at the start.
 ///

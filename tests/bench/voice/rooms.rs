@@ -1,0 +1,230 @@
+//! The rooms and the figures that they give.
+
+use anyhow::Context;
+use rostrum_acoustics::cases::{self, CIRCLE, Echo};
+use rostrum_acoustics::engines::{Aec3, Chain, Engine, FRAME, Processed, Sonora, Speex, run as run_engine};
+use rostrum_acoustics::field::Colour;
+use rostrum_acoustics::measure;
+use rostrum_acoustics::scene::Heard;
+use rostrum_acoustics::scores::{lag, level_db};
+use rostrum_acoustics::speech::Speech;
+use rostrum_acoustics::wav;
+use rostrum_audio::{EchoControl, Mode, NoiseSuppression, VoiceOptions};
+use serde_json::{Value, json};
+
+use crate::Options;
+use crate::figures::{Figures, print};
+
+/// The chain as it is shipped.
+fn whole() -> VoiceOptions {
+    VoiceOptions::default()
+}
+
+/// Its canceller and its beam: what is compared with cancellers. Gain would count as echo, and noise suppression as echo
+/// removed.
+fn canceller() -> VoiceOptions {
+    VoiceOptions { noise: NoiseSuppression::Off, gain: false, ..VoiceOptions::default() }
+}
+
+/// Its beam alone.
+fn beam() -> VoiceOptions {
+    VoiceOptions { echo: EchoControl::Off, ..canceller() }
+}
+
+struct Bench<'a> {
+    options: &'a Options,
+    speech: Speech,
+    speex: Option<Speex>,
+    figures: Figures,
+}
+
+/// Measures everything.
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let speex = if options.no_peers { None } else { Some(Speex::fetch()?) };
+    let mut bench = Bench { options, speech: Speech::fetch()?, speex, figures: Figures::default() };
+    if let Some(folder) = &options.keep {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    for seed in options.seed..options.seed + options.rooms {
+        bench.echoes(seed)?;
+        bench.double_talk(seed)?;
+        bench.beams(seed)?;
+        bench.gain(seed)?;
+    }
+    bench.costs()?;
+    let mut out = bench.figures.json();
+    out.insert("bench".into(), json!("voice"));
+    out.insert("rooms".into(), json!(options.rooms));
+    print(&Value::Object(out))
+}
+
+/// A peer's name before its figure; nothing before ours.
+const OURS: &str = "";
+
+impl Bench<'_> {
+    fn wanted(&self, names: &[&str]) -> bool {
+        self.options.only.as_ref().is_none_or(|only| names.iter().any(|name| name.contains(only.as_str())))
+    }
+
+    fn chain(&self, heard: &Heard, options: VoiceOptions) -> anyhow::Result<(Processed, Chain)> {
+        let mut chain = Chain::new(&heard.geometry, options)?;
+        let out = run_engine(&mut chain, heard);
+        Ok((out, chain))
+    }
+
+    /// Our chain and the peers in one room.
+    fn all(
+        &self,
+        what: &str,
+        heard: &Heard,
+        ours: VoiceOptions,
+    ) -> anyhow::Result<Vec<(&'static str, Processed)>> {
+        let mut out = vec![(OURS, self.chain(heard, ours)?.0)];
+        if let Some(speex) = &self.speex {
+            let mut aec3 = Aec3::new()?;
+            let mut sonora = Sonora::new();
+            let engines: [(&str, &mut dyn Engine); 2] = [("aec3_", &mut aec3), ("sonora_", &mut sonora)];
+            for (name, engine) in engines {
+                out.push((name, run_engine(engine, heard)));
+            }
+            out.push(("speexdsp_", speex.run(heard)?));
+        }
+        if let Some(folder) = &self.options.keep {
+            wav::write(&folder.join(format!("{what}-microphones.wav")), &heard.microphones)?;
+            wav::write(&folder.join(format!("{what}-playback.wav")), &heard.played)?;
+            wav::write(&folder.join(format!("{what}-near.wav")), &heard.near)?;
+            for (name, processed) in &out {
+                let name = if name.is_empty() { "ours_" } else { name };
+                wav::write(
+                    &folder.join(format!("{what}-{name}out.wav")),
+                    std::slice::from_ref(&processed.voice),
+                )?;
+            }
+        }
+        Ok(out)
+    }
+
+    fn echoes(&mut self, seed: u64) -> anyhow::Result<()> {
+        let cases: [(Echo, &[&str]); 7] = [
+            (Echo::Linear, &["erle_linear_db", "erle_1_3s_db"]),
+            (Echo::NonLinear, &["erle_nonlinear_db", "erle_nonlinear_1_3s_db"]),
+            (Echo::Drifting, &["erle_drift_db", "erle_drift_1_3s_db"]),
+            (Echo::Jumping, &["erle_after_jump_db"]),
+            (Echo::Moved, &["erle_after_move_db"]),
+            (Echo::Stereo, &["erle_stereo_db"]),
+            (Echo::Noisy, &["left_below_noise_db"]),
+        ];
+        for (echo, names) in cases {
+            if !self.wanted(names) {
+                continue;
+            }
+            let heard = cases::echo(&self.speech, &CIRCLE, echo, seed);
+            for (engine, out) in self.all(&format!("{echo:?}-{seed}"), &heard, canceller())? {
+                let first = match echo {
+                    Echo::Jumping | Echo::Moved => measure::after_jump_db(&heard, &out),
+                    // Less than 0: echo is heard above the noise of the room.
+                    Echo::Noisy => {
+                        let noise = level_db(&heard.noise[0][144_000..]);
+                        noise - level_db(&out.voice[144_000..])
+                    }
+                    _ => measure::after_3s_db(&heard, &out),
+                };
+                self.figures.add(format!("{engine}{}", names[0]), first);
+                if let Some(name) = names.get(1) {
+                    self.figures.add(format!("{engine}{name}"), measure::from_1_to_3s_db(&heard, &out));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn double_talk(&mut self, seed: u64) -> anyhow::Result<()> {
+        for (db, name) in [(0.0, "estoi_dt_0db"), (-10.0, "estoi_dt_minus10db")] {
+            if !self.wanted(&[name]) {
+                continue;
+            }
+            let heard = cases::double_talk(&self.speech, &CIRCLE, db, seed);
+            for (engine, out) in self.all(&format!("{name}-{seed}"), &heard, canceller())? {
+                let score = measure::double_talk_estoi(&heard, &out).context("nobody talks")?;
+                self.figures.add(format!("{engine}{name}"), score);
+            }
+            let (out, _) = self.chain(&heard, whole())?;
+            let score = measure::double_talk_estoi(&heard, &out).context("nobody talks")?;
+            self.figures.add(format!("{name}_whole_chain"), score);
+            let mut untouched = out;
+            untouched.voice = heard.microphones[0].clone();
+            let score = measure::double_talk_estoi(&heard, &untouched).context("nobody talks")?;
+            self.figures.add(format!("untouched_{name}"), score);
+        }
+        Ok(())
+    }
+
+    fn beams(&mut self, seed: u64) -> anyhow::Result<()> {
+        if self.wanted(&["beam_diffuse_db"]) {
+            let (heard, _) = cases::in_noise(&self.speech, &CIRCLE, Colour::Fan, 5.0, seed);
+            let with = self.chain(&heard, beam())?.0;
+            let against = self.chain(&measure::turned(&heard), beam())?.0;
+            let (with, against) = (&with.voice, &against.voice);
+            let gain = measure::ratio_gain_db(&heard, &heard.noise, with, against, 2.0);
+            self.figures.add("beam_diffuse_db", gain);
+            let gain = measure::broadband_ratio_gain_db(&heard, &heard.noise, with, against, 2.0);
+            self.figures.add("beam_diffuse_broadband_db", gain);
+        }
+        if self.wanted(&["beam_interferer_db"]) {
+            let (heard, _) = cases::with_interferer(&self.speech, &CIRCLE, seed);
+            let with = self.chain(&heard, beam())?.0;
+            let against = self.chain(&measure::turned(&heard), beam())?.0;
+            let (with, against) = (&with.voice, &against.voice);
+            let gain = measure::ratio_gain_db(&heard, &heard.others, with, against, 4.0);
+            self.figures.add("beam_interferer_db", gain);
+            let gain = measure::broadband_ratio_gain_db(&heard, &heard.others, with, against, 4.0);
+            self.figures.add("beam_interferer_broadband_db", gain);
+        }
+        Ok(())
+    }
+
+    fn gain(&mut self, seed: u64) -> anyhow::Result<()> {
+        if !self.wanted(&["gain_difference_db"]) {
+            return Ok(());
+        }
+        let heard = cases::near_and_far(&self.speech, &CIRCLE, seed);
+        let (out, _) = self.chain(&heard, whole())?;
+        // Speech is compared where there is speech; the first seconds are for finding the gain.
+        let loud = |from: usize, to: usize| {
+            let mut levels: Vec<f64> = out.voice[from..to].chunks_exact(4_800).map(level_db).collect();
+            levels.sort_by(f64::total_cmp);
+            let louder = &levels[levels.len() / 2..];
+            louder.iter().map(|db| 10_f64.powf(db / 10.0)).sum::<f64>() / louder.len() as f64
+        };
+        let (near, far) = (loud(96_000, 288_000), loud(384_000, 576_000));
+        self.figures.add("gain_difference_db", 10.0 * (near / far).log10().abs());
+        Ok(())
+    }
+
+    /// What it costs: time and delay.
+    fn costs(&mut self) -> anyhow::Result<()> {
+        if self.wanted(&["cpu_us_per_10ms"]) {
+            let heard = cases::double_talk(&self.speech, &CIRCLE, 0.0, self.options.seed);
+            for _ in 0..3 {
+                for (engine, out) in self.all("cpu", &heard, whole())? {
+                    self.figures.add(format!("{engine}cpu_us_per_10ms"), out.us_per_frame());
+                }
+            }
+        }
+        if self.wanted(&["delay_ms"]) {
+            let (heard, _) = cases::in_noise(&self.speech, &CIRCLE, Colour::Fan, 30.0, self.options.seed);
+            let (out, chain) = self.chain(&heard, whole())?;
+            let from = 96_000;
+            let late = lag(&heard.near[0][from..], &out.voice[from..], 4_800);
+            self.figures.add("delay_ms", late as f64 / 48.0);
+            self.figures.add("delay_told_ms", chain.delay().as_secs_f64() * 1e3);
+            let mut chain = Chain::new(&CIRCLE, whole())?;
+            chain.inner().set_mode(Mode::Music);
+            let silence = [0.0; FRAME];
+            let mut voice = [0.0; FRAME];
+            chain.process(&[&silence[..]; 4], &mut voice);
+            self.figures.add("music_delay_ms", chain.delay().as_secs_f64() * 1e3);
+        }
+        Ok(())
+    }
+}
