@@ -2,23 +2,13 @@
 
 use crate::encode::PacketEncoder;
 use crate::level::{dbov, sane};
+use crate::mode::{Gate, Mode, Modes};
 use crate::opus_policy::{LinkState, OpusPolicy, OpusSettings};
 use crate::recorder::Signals;
 use crate::voice::Voice;
 use crate::{AudioError, Dbov, FRAME, PACKET, RATE_HZ, SILENCE, VoiceOptions};
 use rostrum_hal::microphone::ArrayFormat;
 use std::time::Duration;
-
-/// What the microphones are for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mode {
-    /// Speech: echo, noise and gain are taken care of; mono.
-    #[default]
-    Voice,
-    /// Music: stereo, and not a sample is touched before the encoder.
-    Music,
-}
 
 /// One packet of 20 ms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,26 +50,22 @@ pub struct CaptureMeters {
 
 /// The most channels a speaker may have.
 const MAX_CHANNELS: usize = 8;
-/// Frames that are dropped after an unmute: what the delay lines of the voice chain still hold was heard
-/// in a muted room.
-const FORGET_FRAMES: u8 = 2;
-/// Frames over which the voice then fades in: the canceller's comfort noise still has the muted room's colour.
-const FADE_FRAMES: u8 = 8;
+/// An encoder, and who says how it is set.
+struct Lane {
+    encoder: PacketEncoder,
+    policy: OpusPolicy,
+}
 
-/// The chain: echo canceller, mean of the microphones, noise suppression, gain, Opus; in music mode Opus alone.
+/// The chain: echo canceller, one voice of all microphones, noise suppression, gain, Opus; in music mode Opus alone.
 pub struct CaptureChain {
     microphones: usize,
-    mode: Mode,
+    modes: Modes,
     muted: bool,
-    forget: u8,
-    fade: u8,
     voice: Voice,
     /// A frame of the speaker, without what is no number.
     far: Vec<f32>,
-    voice_encoder: PacketEncoder,
-    music_encoder: PacketEncoder,
-    voice_policy: OpusPolicy,
-    music_policy: OpusPolicy,
+    /// One for each of [`Mode::ALL`].
+    lanes: [Lane; 3],
     link: LinkState,
     meters: CaptureMeters,
 }
@@ -94,30 +80,45 @@ impl CaptureChain {
         if array.rate_hz != RATE_HZ {
             return Err(AudioError::Rate { rate_hz: array.rate_hz });
         }
-        let (voice_policy, music_policy) = (OpusPolicy::voice(&options), OpusPolicy::music(&options));
+        let lane = |policy: OpusPolicy, build: fn(&OpusSettings) -> Result<PacketEncoder, AudioError>| {
+            Ok::<_, AudioError>(Lane { encoder: build(&policy.settings_now())?, policy })
+        };
         Ok(Self {
             microphones: array.channels(),
-            mode: Mode::Voice,
+            modes: Modes::new(),
             muted: false,
-            forget: 0,
-            fade: 0,
             voice: Voice::new(array.channels(), &options)?,
             far: vec![0.0; FRAME * MAX_CHANNELS],
-            voice_encoder: PacketEncoder::voice(&voice_policy.settings_now())?,
-            music_encoder: PacketEncoder::music(&music_policy.settings_now())?,
-            voice_policy,
-            music_policy,
+            lanes: [
+                lane(OpusPolicy::voice(&options), PacketEncoder::voice)?,
+                lane(OpusPolicy::voice_wide(&options), PacketEncoder::voice_wide)?,
+                lane(OpusPolicy::music(&options), PacketEncoder::music)?,
+            ],
             link: LinkState::default(),
             meters: CaptureMeters::default(),
         })
     }
 
-    /// Changes what the microphones are for, from the next frame on.
+    /// Changes what the microphones are for: the present mode fades out to the end of its packet, at most 20 ms from
+    /// now, and the next fades in.
     pub fn set_mode(&mut self, mode: Mode) {
-        if self.mode != mode {
-            self.mode = mode;
-            self.forget_all();
+        if self.modes.want(mode, self.muted) {
+            self.begin_mode();
         }
+    }
+
+    /// The mode that was set last.
+    pub fn mode(&self) -> Mode {
+        self.modes.wanted()
+    }
+
+    fn begin_mode(&mut self) {
+        self.lane().encoder.clear();
+        self.voice.set_gentle(self.modes.now() == Mode::VoiceWide);
+    }
+
+    fn lane(&mut self) -> &mut Lane {
+        &mut self.lanes[self.modes.now() as usize]
     }
 
     /// What the link is like from now on: the encoders follow it.
@@ -127,10 +128,7 @@ impl CaptureChain {
 
     /// How the present mode is encoded.
     pub fn opus_settings(&self) -> OpusSettings {
-        match self.mode {
-            Mode::Voice => self.voice_policy.settings_now(),
-            Mode::Music => self.music_policy.settings_now(),
-        }
+        self.lanes[self.modes.now() as usize].policy.settings_now()
     }
 
     /// Muted: no sample leaves. [`CaptureChain::process`] gives nothing, the encoder is fed nothing, and
@@ -144,10 +142,8 @@ impl CaptureChain {
     }
 
     fn forget_all(&mut self) {
-        self.voice_encoder.clear();
-        self.music_encoder.clear();
-        self.forget = FORGET_FRAMES;
-        self.fade = FADE_FRAMES;
+        self.lanes.iter_mut().for_each(|lane| lane.encoder.clear());
+        self.modes.forget();
         self.meters.level_dbov = None;
     }
 
@@ -157,7 +153,7 @@ impl CaptureChain {
     /// Other sizes are left out.
     pub fn playback(&mut self, far: &[f32]) {
         let channels = far.len() / FRAME;
-        if self.mode != Mode::Voice
+        if !self.modes.now().is_voice()
             || !(1..=MAX_CHANNELS).contains(&channels)
             || !far.len().is_multiple_of(FRAME)
         {
@@ -177,10 +173,7 @@ impl CaptureChain {
         if !self.advance(microphones) {
             return None;
         }
-        let (encoder, policy) = match self.mode {
-            Mode::Voice => (&mut self.voice_encoder, &mut self.voice_policy),
-            Mode::Music => (&mut self.music_encoder, &mut self.music_policy),
-        };
+        let Lane { encoder, policy } = &mut self.lanes[self.modes.now() as usize];
         if let Some(settings) = policy.next(&self.link) {
             // Its settings are all within Opus' ranges.
             let applied = encoder.apply(&settings);
@@ -198,54 +191,46 @@ impl CaptureChain {
             return false;
         }
         self.meters.frames += 1;
-        match self.mode {
-            Mode::Voice => {
-                let voice = self.voice.process(microphones);
-                if self.muted {
-                    return false;
-                }
-                if self.forget > 0 {
-                    self.forget -= 1;
-                    return false;
-                }
-                let from = 1.0 - f32::from(self.fade) / f32::from(FADE_FRAMES);
-                let step = if self.fade > 0 { 1.0 / f32::from(FADE_FRAMES) / FRAME as f32 } else { 0.0 };
-                self.fade = self.fade.saturating_sub(1);
-                self.meters.level_dbov = Some(dbov(voice));
-                let faded = voice.iter().enumerate().map(|(i, sample)| sample * (from + step * i as f32));
-                self.voice_encoder.add(faded)
-            }
-            Mode::Music => {
-                if self.muted {
-                    return false;
-                }
-                // The widest pair that the array has.
-                let (left, right) = (0, self.microphones - 1);
-                let pairs = microphones
-                    .chunks_exact(self.microphones)
-                    .flat_map(|samples| [samples[left], samples[right]])
-                    .map(|sample| if sample.is_finite() { sample } else { 0.0 });
-                let full = self.music_encoder.add(pairs);
-                let newest = self.music_encoder.pending.len() - 2 * FRAME;
-                self.meters.level_dbov = Some(dbov(&self.music_encoder.pending[newest..]));
-                full
-            }
+        if self.lane().encoder.starts() && self.modes.begin() {
+            self.begin_mode();
         }
+        let mode = self.modes.now();
+        if mode.is_voice() {
+            self.voice.process(microphones);
+        }
+        if self.muted {
+            return false;
+        }
+        let encoder = &mut self.lanes[mode as usize].encoder;
+        let Gate::Sent(from, to) = self.modes.next(!encoder.starts()) else { return false };
+        let (full, loudness) = if mode.is_voice() {
+            let voice = self.voice.voice();
+            (encoder.add(faded(voice.iter().copied(), 1, from, to)), dbov(voice))
+        } else {
+            // The widest pair that the array has.
+            let (left, right) = (0, self.microphones - 1);
+            let pairs = microphones
+                .chunks_exact(self.microphones)
+                .flat_map(|samples| [samples[left], samples[right]])
+                .map(|sample| if sample.is_finite() { sample } else { 0.0 });
+            let full = encoder.add(faded(pairs, 2, from, to));
+            let newest = encoder.pending.len() - 2 * FRAME;
+            (full, dbov(&encoder.pending[newest..]))
+        };
+        self.meters.level_dbov = Some(loudness);
+        full
     }
 
     /// What each step made of the last frame, for a recorder. `None` while muted (nothing of a muted room is recorded)
     /// and in music mode, which has no steps.
     pub fn signals(&self) -> Option<Signals<'_>> {
-        (self.mode == Mode::Voice && !self.muted && self.forget == 0).then(|| self.voice.signals())
+        (self.modes.now().is_voice() && !self.muted && self.modes.settled()).then(|| self.voice.signals())
     }
 
     /// How long a sample takes from the microphone into the encoder, beside the 20 ms that a packet collects:
     /// what the canceller and the noise suppressor hold back.
     pub fn delay(&self) -> Duration {
-        match self.mode {
-            Mode::Voice => self.voice.delay(),
-            Mode::Music => Duration::ZERO,
-        }
+        if self.modes.now().is_voice() { self.voice.delay() } else { Duration::ZERO }
     }
 
     /// Whether it is muted.
@@ -273,6 +258,20 @@ impl CaptureChain {
             ..self.meters
         }
     }
+}
+
+/// `samples` of `channels`, interleaved, times a factor that glides over a frame. A factor of 1 leaves every bit.
+fn faded(
+    samples: impl Iterator<Item = f32>,
+    channels: usize,
+    from: f32,
+    to: f32,
+) -> impl Iterator<Item = f32> {
+    let step = (to - from) / FRAME as f32;
+    let still = from == 1.0 && to == 1.0;
+    samples
+        .enumerate()
+        .map(move |(i, sample)| if still { sample } else { sample * (from + step * (i / channels) as f32) })
 }
 
 #[cfg(test)]
@@ -310,7 +309,8 @@ mod tests {
                     .chunks_exact(microphones)
                     .flat_map(|samples| [samples[left].to_bits(), samples[right].to_bits()])
                     .collect();
-                let got: Vec<u32> = chain.music_encoder.pending.iter().map(|s| s.to_bits()).collect();
+                let got: Vec<u32> =
+                    chain.lanes[Mode::Music as usize].encoder.pending.iter().map(|s| s.to_bits()).collect();
                 assert_eq!(got, expected);
             }
         }
@@ -320,12 +320,12 @@ mod tests {
     fn in_voice_mode_the_encoder_gets_something_else() {
         let mut chain = chain(1);
         chain.advance(&loud(0, 1));
-        assert_ne!(chain.voice_encoder.pending, loud(0, 1));
+        assert_ne!(chain.lanes[Mode::Voice as usize].encoder.pending, loud(0, 1));
     }
 
     #[test]
     fn a_muted_chain_gives_no_packet_and_feeds_the_encoder_nothing() {
-        for mode in [Mode::Voice, Mode::Music] {
+        for mode in Mode::ALL {
             let mut chain = chain(2);
             chain.set_mode(mode);
             // Half a packet is under way when the room is muted.
@@ -333,11 +333,71 @@ mod tests {
             chain.set_muted(true);
             for n in 1..100 {
                 assert_eq!(chain.process(&loud(n, 2)), None);
-                assert!(chain.voice_encoder.pending.is_empty() && chain.music_encoder.pending.is_empty());
+                assert!(chain.lanes.iter().all(|lane| lane.encoder.pending.is_empty()));
                 assert_eq!(chain.level_dbov(), SILENCE);
             }
             assert_eq!(chain.meters().packets, 0);
         }
+    }
+
+    #[test]
+    fn modes_change_without_a_click_and_without_a_missing_packet() {
+        // Only what a mode itself does to sound is left: nothing.
+        let options = VoiceOptions {
+            echo: crate::EchoControl::Off,
+            noise: crate::NoiseSuppression::Off,
+            gain: false,
+            ..VoiceOptions::default()
+        };
+        let geometry = vec![Position::default(); 2];
+        let array = ArrayFormat { rate_hz: RATE_HZ, period_frames: FRAME, geometry };
+        let mut chain = CaptureChain::new(&array, options).unwrap();
+        let mut sent = vec![];
+        let tone = |n: usize| (n as f32 * 0.03).sin() * 0.5;
+        // Each change once when a packet begins and once in its middle.
+        let changes = [(50, Mode::Music), (101, Mode::Voice), (151, Mode::VoiceWide), (200, Mode::Music)];
+        let more = [(251, Mode::VoiceWide), (300, Mode::Voice), (351, Mode::Music), (400, Mode::Voice)];
+        for n in 0..450 {
+            if let Some((_, mode)) = changes.iter().chain(&more).find(|(at, _)| *at == n) {
+                chain.set_mode(*mode);
+                assert_eq!(chain.mode(), *mode);
+            }
+            let heard: Vec<f32> = (0..2 * FRAME).map(|i| tone(n * FRAME + i / 2)).collect();
+            let complete = chain.advance(&heard);
+            assert_eq!(complete, n % 2 == 1, "a packet at every second frame, {n}");
+            if complete {
+                let stereo = if chain.modes.now() == Mode::Music { 2 } else { 1 };
+                let pending = &chain.lanes[chain.modes.now() as usize].encoder.pending;
+                sent.extend(pending.iter().step_by(stereo));
+            }
+        }
+        assert_eq!(sent.len(), 450 * FRAME);
+        let jump = |from: usize, to: usize| {
+            sent[from..to].windows(2).map(|pair: &[f32]| (pair[1] - pair[0]).abs()).fold(0.0, f32::max)
+        };
+        // The tone itself moves by 0.015 a sample, and a fade of 10 ms adds 0.001.
+        assert!(jump(0, 40 * FRAME) < 0.016);
+        assert!(jump(0, sent.len()) < 0.018, "{}", jump(0, sent.len()));
+        let loudest =
+            |frame: usize| sent[frame * FRAME..][..FRAME].iter().fold(0.0_f32, |a, b| a.max(b.abs()));
+        for settled in [40, 90, 140, 190, 240, 290, 340, 390, 440] {
+            assert!(loudest(settled) > 0.45, "{} in frame {settled}", loudest(settled));
+        }
+    }
+
+    #[test]
+    fn modes_are_called_by_their_names() {
+        let named = |name: &str| {
+            use serde::de::IntoDeserializer;
+            let name: serde::de::value::StrDeserializer<'_, serde::de::value::Error> =
+                name.into_deserializer();
+            <Mode as serde::Deserialize>::deserialize(name)
+        };
+        assert_eq!(named("voice"), Ok(Mode::Voice));
+        assert_eq!(named("voice_wide"), Ok(Mode::VoiceWide));
+        assert_eq!(named("voice-wide"), Ok(Mode::VoiceWide));
+        assert_eq!(named("music"), Ok(Mode::Music));
+        assert!(named("loud").is_err());
     }
 
     #[test]
@@ -360,7 +420,7 @@ mod tests {
 
     #[test]
     fn nothing_heard_while_muted_comes_out_after_the_unmute() {
-        for mode in [Mode::Voice, Mode::Music] {
+        for mode in Mode::ALL {
             let mut chain = chain(1);
             chain.set_mode(mode);
             chain.set_muted(true);
@@ -371,8 +431,7 @@ mod tests {
             let mut packets = 0;
             for _ in 0..50 {
                 let complete = chain.advance(&[0.0; FRAME]);
-                let encoder =
-                    if mode == Mode::Voice { &mut chain.voice_encoder } else { &mut chain.music_encoder };
+                let encoder = &chain.lanes[mode as usize].encoder;
                 let loudest = encoder.pending.iter().fold(0.0_f32, |peak, s| peak.max(s.abs()));
                 assert!(loudest < 0.005, "{mode:?}: {loudest} of 0.9 after {packets} packets");
                 packets += u32::from(complete);

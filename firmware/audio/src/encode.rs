@@ -31,6 +31,11 @@ impl PacketEncoder {
         Self::new(Channels::Mono, Application::Voip, Signal::Voice, settings)
     }
 
+    /// For a voice with the room around it, mono: what is not speech is kept as well.
+    pub(crate) fn voice_wide(settings: &OpusSettings) -> Result<Self, AudioError> {
+        Self::new(Channels::Mono, Application::Audio, Signal::Auto, settings)
+    }
+
     /// For music, stereo.
     pub(crate) fn music(settings: &OpusSettings) -> Result<Self, AudioError> {
         Self::new(Channels::Stereo, Application::Audio, Signal::Music, settings)
@@ -76,6 +81,11 @@ impl PacketEncoder {
         // Opus refuses a reset only for a null pointer.
         let reset = self.encoder.reset();
         debug_assert!(reset.is_ok());
+    }
+
+    /// Whether the next sample is the first of a packet.
+    pub(crate) fn starts(&self) -> bool {
+        self.pending.is_empty() || self.pending.len() >= self.full
     }
 
     /// Adds samples; `true` when a packet is complete.

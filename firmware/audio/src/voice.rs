@@ -83,6 +83,9 @@ pub(crate) struct Voice {
     microphones: usize,
     echo: Echo,
     noise: Option<Noise>,
+    /// The same at its least, for voices with the room around them.
+    gentle_noise: Option<Noise>,
+    gentle: bool,
     activity: Activity,
     speaks: bool,
     equalizer: Equalizer,
@@ -112,6 +115,10 @@ impl Voice {
             microphones,
             echo: Echo::new(options.echo, microphones, usize::from(options.speaker_channels)),
             noise: Noise::new(options.noise),
+            gentle_noise: (options.noise != NoiseSuppression::Off)
+                .then(|| Noise::new(NoiseSuppression::Low))
+                .flatten(),
+            gentle: false,
             activity: Activity::new(),
             speaks: false,
             equalizer: Equalizer::new(&options.equalizer),
@@ -178,7 +185,8 @@ impl Voice {
         if let Some(knock) = &mut self.knock {
             knock.hear(&self.voice);
         }
-        if let Some(noise) = &mut self.noise {
+        let noise = if self.gentle { &mut self.gentle_noise } else { &mut self.noise };
+        if let Some(noise) = noise {
             noise.process(&mut self.voice);
         }
         if let Some(knock) = &mut self.knock {
@@ -195,6 +203,16 @@ impl Voice {
             self.limiter.process(&mut self.out);
         }
         self.out.iter_mut().for_each(|sample| *sample = sane(*sample));
+        &self.out
+    }
+
+    /// Whether noise is taken away only a little, from the next frame on.
+    pub(crate) fn set_gentle(&mut self, gentle: bool) {
+        self.gentle = gentle;
+    }
+
+    /// What the last frame gave.
+    pub(crate) fn voice(&self) -> &[f32; FRAME] {
         &self.out
     }
 

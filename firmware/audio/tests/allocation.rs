@@ -3,7 +3,9 @@
 
 mod support;
 
-use rostrum_audio::{CaptureChain, Ducking, EchoControl, FRAME, Mode, PlayOut, TrackKey, VoiceOptions};
+use rostrum_audio::{
+    CaptureChain, Ducking, EchoControl, FRAME, Mode, PlayOut, Recorder, TrackKey, VoiceOptions,
+};
 use support::{Packet, Sender, Speech, array, at, plain};
 
 fn allocations(work: impl FnOnce()) -> u64 {
@@ -66,6 +68,24 @@ fn the_libraries_part_of_a_voice_gives_back_all_that_it_takes() {
         let (count, held) = voice(VoiceOptions { echo, ..VoiceOptions::default() });
         assert!(held.iter().all(|bytes| *bytes <= 0), "{echo:?}: {count} allocations hold {held:?}");
     }
+}
+
+#[test]
+fn changing_modes_and_recording_allocate_nothing() {
+    let mut chain = CaptureChain::new(&array(2), plain()).unwrap();
+    let frame = [0.1; FRAME * 2];
+    chain.process(&frame);
+    let mut recorder = Recorder::new(&chain.signals().unwrap());
+    let mut recorded = 0;
+    let count = allocations(|| {
+        for i in 0..120 {
+            chain.set_mode(Mode::ALL[i / 10 % 3]);
+            chain.process(&frame);
+            recorded += u32::from(recorder.take(chain.signals()).is_some());
+        }
+    });
+    assert_eq!(count, 0);
+    assert!(recorded > 40);
 }
 
 #[test]

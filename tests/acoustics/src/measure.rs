@@ -176,7 +176,8 @@ mod tests {
             clock: PlayClock::default(),
             geometry: vec![],
         };
-        assert_eq!(turned(&heard).microphones[0], sum(-1.0));
+        let wrong = turned(&heard).microphones[0].iter().zip(sum(-1.0)).any(|(a, b)| (a - b).abs() > 1e-6);
+        assert!(!wrong);
         let gain = ratio_gain_db(&heard, &heard.noise, &sum(0.5), &sum(-0.5), 0.5);
         assert!((gain - 6.02).abs() < 0.05, "{gain}");
         let gain = broadband_ratio_gain_db(&heard, &heard.noise, &sum(0.5), &sum(-0.5), 0.5);

@@ -61,6 +61,7 @@ pub(crate) fn run(folder: &Path) -> anyhow::Result<()> {
         clock: PlayClock::default(),
         geometry: settings.microphones.clone(),
     };
+    settings.voice.speaker_channels = heard.played.len().clamp(1, 8) as u8;
     let mut chain = Chain::new(&settings.microphones, settings.voice)?;
     let out = run_engine(&mut chain, &heard);
     wav::write(&folder.join("out.wav"), std::slice::from_ref(&out.voice))?;

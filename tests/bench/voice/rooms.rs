@@ -67,6 +67,7 @@ impl Bench<'_> {
     }
 
     fn chain(&self, heard: &Heard, options: VoiceOptions) -> anyhow::Result<(Processed, Chain)> {
+        let options = VoiceOptions { speaker_channels: heard.played.len().max(1) as u8, ..options };
         let mut chain = Chain::new(&heard.geometry, options)?;
         let out = run_engine(&mut chain, heard);
         Ok((out, chain))

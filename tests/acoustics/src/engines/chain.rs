@@ -12,6 +12,7 @@ pub type Frame = CaptureMeters;
 pub struct Chain {
     chain: CaptureChain,
     interleaved: Vec<f32>,
+    played: Vec<f32>,
     /// The meters of every frame.
     pub meters: Vec<CaptureMeters>,
 }
@@ -26,6 +27,7 @@ impl Chain {
         Ok(Self {
             chain: CaptureChain::new(&array, options)?,
             interleaved: vec![0.0; geometry.len() * FRAME],
+            played: Vec::new(),
             meters: Vec::new(),
         })
     }
@@ -43,21 +45,26 @@ impl Chain {
 
 impl Engine for Chain {
     fn playback(&mut self, frame: &[&[f32]]) {
-        self.chain.playback(frame[0]);
+        self.played.resize(frame.len() * FRAME, 0.0);
+        interleave(frame, &mut self.played);
+        self.chain.playback(&self.played);
     }
 
     fn process(&mut self, microphones: &[&[f32]], voice: &mut [f32]) {
-        let count = microphones.len();
-        for (channel, plane) in microphones.iter().enumerate() {
-            for (to, sample) in self.interleaved[channel..].iter_mut().step_by(count).zip(*plane) {
-                *to = *sample;
-            }
-        }
+        interleave(microphones, &mut self.interleaved);
         let _ = self.chain.process(&self.interleaved);
         match self.chain.signals() {
             Some(signals) => voice.copy_from_slice(signals.output),
             None => voice.fill(0.0),
         }
         self.meters.push(self.chain.meters());
+    }
+}
+
+fn interleave(planes: &[&[f32]], to: &mut [f32]) {
+    for (channel, plane) in planes.iter().enumerate() {
+        for (to, sample) in to[channel..].iter_mut().step_by(planes.len()).zip(*plane) {
+            *to = *sample;
+        }
     }
 }
