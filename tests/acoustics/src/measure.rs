@@ -126,6 +126,18 @@ pub fn turned(heard: &Heard) -> Heard {
     out
 }
 
+/// How different the levels of the two talkers of [`crate::cases::near_and_far`] are, dB: of the louder half of tenths of
+/// a second, from 2 s after each begins.
+pub fn gain_difference_db(voice: &[f32]) -> f64 {
+    let loud = |from_s: f64, to_s: f64| {
+        let mut powers: Vec<f64> = window(voice, from_s, to_s).chunks_exact(4_800).map(energy).collect();
+        powers.sort_by(f64::total_cmp);
+        let louder = &powers[powers.len() / 2..];
+        louder.iter().sum::<f64>() / louder.len().max(1) as f64
+    };
+    10.0 * (loud(2.0, 6.0) / loud(8.0, 12.0).max(1e-20)).log10().abs()
+}
+
 /// The share of frames, percent, in which `directions` (one a frame, degrees) is within `most_deg` of `azimuth_deg`,
 /// among those from `from_s` on in which the near talker is heard. A frame without a direction is a miss.
 pub fn directions_within_percent(

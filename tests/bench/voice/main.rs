@@ -2,6 +2,7 @@
 
 mod case;
 mod figures;
+mod instructions;
 mod rooms;
 
 use std::path::PathBuf;
@@ -27,6 +28,9 @@ struct Options {
     /// instead, and writes `out.wav` and `figures.json` there.
     #[arg(long)]
     case: Option<PathBuf>,
+    /// Runs the chain for so many frames and measures nothing: for counters of instructions.
+    #[arg(long)]
+    frames: Option<usize>,
     /// Writes what each room gave and what became of it as WAV files there.
     #[arg(long)]
     keep: Option<PathBuf>,
@@ -34,8 +38,9 @@ struct Options {
 
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    match &options.case {
-        Some(folder) => case::run(folder),
-        None => rooms::run(&options),
+    match (&options.case, options.frames) {
+        (Some(folder), _) => case::run(folder),
+        (None, Some(frames)) => instructions::run(frames),
+        (None, None) => rooms::run(&options),
     }
 }

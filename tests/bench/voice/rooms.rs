@@ -7,13 +7,14 @@ use rostrum_acoustics::field::Colour;
 use rostrum_acoustics::measure;
 use rostrum_acoustics::scene::Heard;
 use rostrum_acoustics::scores::{lag, level_db};
+
 use rostrum_acoustics::speech::Speech;
 use rostrum_acoustics::wav;
 use rostrum_audio::{EchoControl, Mode, NoiseSuppression, VoiceOptions};
 use serde_json::{Value, json};
 
-use crate::Options;
 use crate::figures::{Figures, print};
+use crate::{Options, instructions};
 
 /// The chain as it is shipped.
 fn whole() -> VoiceOptions {
@@ -190,15 +191,7 @@ impl Bench<'_> {
         }
         let heard = cases::near_and_far(&self.speech, &CIRCLE, seed);
         let (out, _) = self.chain(&heard, whole())?;
-        // Speech is compared where there is speech; the first seconds are for finding the gain.
-        let loud = |from: usize, to: usize| {
-            let mut levels: Vec<f64> = out.voice[from..to].chunks_exact(4_800).map(level_db).collect();
-            levels.sort_by(f64::total_cmp);
-            let louder = &levels[levels.len() / 2..];
-            louder.iter().map(|db| 10_f64.powf(db / 10.0)).sum::<f64>() / louder.len() as f64
-        };
-        let (near, far) = (loud(96_000, 288_000), loud(384_000, 576_000));
-        self.figures.add("gain_difference_db", 10.0 * (near / far).log10().abs());
+        self.figures.add("gain_difference_db", measure::gain_difference_db(&out.voice));
         Ok(())
     }
 
@@ -210,6 +203,15 @@ impl Bench<'_> {
                 for (engine, out) in self.all("cpu", &heard, whole())? {
                     self.figures.add(format!("{engine}cpu_us_per_10ms"), out.us_per_frame());
                 }
+            }
+        }
+        if self.wanted(&["a72_core_percent_estimate"]) {
+            match instructions::per_frame() {
+                Some(count) => {
+                    self.figures.add("kilo_instructions_per_10ms", count / 1e3);
+                    self.figures.add("a72_core_percent_estimate", instructions::a72_core_percent(count));
+                }
+                None => eprintln!("no valgrind here: no estimate for an A72"),
             }
         }
         if self.wanted(&["delay_ms"]) {

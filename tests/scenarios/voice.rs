@@ -1,0 +1,89 @@
+//! The own echo goes and the talker in the room stays, in generated rooms with real speech
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use rostrum_acoustics::cases::{self, CIRCLE, Echo};
+use rostrum_acoustics::engines::{Chain, Processed, run};
+use rostrum_acoustics::measure;
+use rostrum_acoustics::scene::Heard;
+use rostrum_acoustics::scores::{lag, median};
+use rostrum_acoustics::speech::Speech;
+use rostrum_audio::{NoiseSuppression, VoiceOptions};
+
+/// Rooms that the bench does not take by default.
+const SEEDS: [u64; 3] = [501, 502, 503];
+
+/// Gain would count as echo, and noise suppression as echo removed.
+fn canceller() -> VoiceOptions {
+    VoiceOptions { noise: NoiseSuppression::Off, gain: false, ..VoiceOptions::default() }
+}
+
+fn process(heard: &Heard, options: VoiceOptions) -> Processed {
+    let speaker_channels = heard.played.len() as u8;
+    let mut chain = Chain::new(&heard.geometry, VoiceOptions { speaker_channels, ..options }).unwrap();
+    run(&mut chain, heard)
+}
+
+/// What `score` says of each room's case: the median.
+fn of_rooms(case: Echo, score: fn(&Heard, &Processed) -> f64) -> f64 {
+    let speech = Speech::fetch().unwrap();
+    let scores = SEEDS.map(|seed| {
+        let heard = cases::echo(&speech, &CIRCLE, case, seed);
+        score(&heard, &process(&heard, canceller()))
+    });
+    eprintln!("{case:?}: {scores:.1?}");
+    median(&scores)
+}
+
+#[test]
+fn a_linear_echo_is_removed_by_40_db_and_by_25_db_from_the_first_second_on() {
+    assert!(of_rooms(Echo::Linear, measure::after_3s_db) >= 40.0);
+    assert!(of_rooms(Echo::Linear, measure::from_1_to_3s_db) >= 25.0);
+}
+
+#[test]
+fn clocks_that_drift_by_200_ppm_do_not_bring_the_echo_back() {
+    assert!(of_rooms(Echo::Drifting, measure::after_3s_db) >= 35.0);
+}
+
+#[test]
+fn a_bad_loudspeakers_echo_is_removed_by_23_db() {
+    // The goal is 26 dB: `cargo xtask bench voice` says how near it is.
+    assert!(of_rooms(Echo::NonLinear, measure::after_3s_db) >= 23.0);
+}
+
+#[test]
+fn two_seconds_after_a_jump_or_a_move_the_echo_is_gone_again() {
+    assert!(of_rooms(Echo::Jumping, measure::after_jump_db) >= 20.0);
+    assert!(of_rooms(Echo::Moved, measure::after_jump_db) >= 20.0);
+}
+
+#[test]
+fn who_talks_while_others_talk_is_understood() {
+    let speech = Speech::fetch().unwrap();
+    // The goals are 0.75 and 0.55; these rooms do not reach them yet (untouched they give 0.48 and 0.25).
+    for (db, least) in [(0.0, 0.55), (-10.0, 0.45)] {
+        let scores = SEEDS.map(|seed| {
+            let heard = cases::double_talk(&speech, &CIRCLE, db, seed);
+            measure::double_talk_estoi(&heard, &process(&heard, canceller())).unwrap()
+        });
+        eprintln!("double talk at {db} dB: ESTOI {scores:.2?}");
+        assert!(median(&scores) >= least, "{scores:?} at {db} dB");
+    }
+}
+
+#[test]
+fn near_and_far_talkers_come_out_within_3_db_and_as_late_as_the_chain_says() {
+    let speech = Speech::fetch().unwrap();
+    for seed in SEEDS {
+        let heard = cases::near_and_far(&speech, &CIRCLE, seed);
+        let mut chain = Chain::new(&heard.geometry, VoiceOptions::default()).unwrap();
+        let out = run(&mut chain, &heard);
+        let difference = measure::gain_difference_db(&out.voice);
+        assert!(difference < 3.0, "{difference} dB with seed {seed}");
+        let from = 96_000;
+        let late_ms = lag(&heard.near[0][from..], &out.voice[from..], 4_800) as f64 / 48.0;
+        let told_ms = chain.delay().as_secs_f64() * 1e3;
+        assert!((late_ms - told_ms).abs() < 2.0, "{late_ms} ms, told {told_ms} ms");
+        assert!(told_ms <= 25.0);
+    }
+}
