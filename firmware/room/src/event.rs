@@ -122,6 +122,8 @@ pub enum Part {
     Encoder,
     /// The microphones, or the thread that reads them. While they are faulty, and after, the room is muted.
     Microphones,
+    /// Some microphones of the array; the others do their work.
+    ArrayMicrophones,
     /// The speaker.
     Speaker,
     /// The screen.
@@ -142,10 +144,11 @@ pub enum Part {
 
 impl Part {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Camera,
         Self::Encoder,
         Self::Microphones,
+        Self::ArrayMicrophones,
         Self::Speaker,
         Self::Display,
         Self::ContentDisplay,

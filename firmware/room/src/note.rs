@@ -116,6 +116,11 @@ impl Note {
                 "The microphones do not work; the room is muted",
                 "Check their cable. When they are back, press Mute to be heard.",
             ),
+            Part::ArrayMicrophones => (
+                "array_microphones_fault",
+                "Some microphones of the array do not work",
+                "The others are heard. Check the cable of the array, and have it changed when it stays so.",
+            ),
             Part::Speaker => {
                 ("speaker_fault", "The speaker does not work", "Check its cable and that it is switched on.")
             }
