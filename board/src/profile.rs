@@ -33,6 +33,9 @@ pub struct Profile {
     pub camera_controls: Option<Section>,
     /// The microphone array.
     pub microphones: Option<Section>,
+    /// A list of filters that take back what the board's microphones and case do to a voice. Whoever has a voice chain
+    /// reads and checks it.
+    pub equalizer: Option<toml::Value>,
     /// The speaker.
     pub speaker: Option<Section>,
     /// The video encoder.
