@@ -1,5 +1,5 @@
 import type { BrowserContext, Request, WebSocketRoute } from "playwright-core";
-import type { Control, State } from "../src/panel/types";
+import type { Control, State, VoiceMeters } from "../src/panel/types";
 import { ORIGIN } from "./browser";
 
 const control = (name: string, minimum: number, maximum: number, value: number, more: Partial<Control> = {}): Control => ({
@@ -23,11 +23,11 @@ export function freshState(): State {
     indicators: { status: { rgb: [60, 60, 60], blink_ms: null }, mute: { rgb: [255, 0, 0], blink_ms: null } },
     buttons: ["join", "mute", "volume_up", "volume_down"],
     settings: {
-      max_layer: "high", orientation: 0, mirrored: false, preference: "sharpness", audio_only: false, music_mode: false,
+      max_layer: "high", orientation: 0, mirrored: false, preference: "sharpness", audio_only: false, voice_mode: "voice",
       self_view: true, join_muted: false,
     },
     guest_link: "http://192.168.1.20:7880/guest?channel=boardroom&invite=eyJhbGciOiJIUzI1NiJ9.eyJjaCI6ImJvYXJkcm9vbSJ9.5vA8",
-    errors: [], update: null, can_reset: true, virtual: true, selftest: null,
+    errors: [], update: null, can_reset: true, virtual: true, selftest: null, recording: null,
     devices: {
       camera: { name: "Virtual camera", ok: true }, microphones: { name: "Virtual array", ok: true },
       speaker: { name: "Virtual speaker", ok: false }, encoder: { name: "x264enc", ok: true },
@@ -39,6 +39,15 @@ export function freshState(): State {
       faults: { camera_unplugged: false, encoder_error: false, frames_late: false, microphone_silent: false, speaker_gone: false },
     },
     version: "0.1.0", now_us: 5_000_000_000,
+  };
+}
+
+/** The voice of a room in which somebody speaks from the right. */
+export function speaking(): VoiceMeters {
+  return {
+    mode: "voice", muted: false, speech: true, sent_dbov: -23,
+    microphones: [-31, -28, -100, -34].map((level_dbfs, i) => ({ level_dbfs, ok: i !== 2 })),
+    gain_db: 9.5, echo_removed_db: 34.2, echo_delay_ms: 84, clock_drift_ppm: -37.4, direction_deg: 52, direction_confidence: 0.8,
   };
 }
 
@@ -56,6 +65,12 @@ export class Device {
   /** What the next requests are answered with, by `METHOD path`; anything else gets 200. */
   answers: Record<string, { status: number; body: unknown }> = {};
   private sockets = new Set<WebSocketRoute>();
+  private listeners = new Set<WebSocketRoute>();
+  /** Pages that follow the meters. */
+  get listening(): number {
+    return this.listeners.size;
+  }
+  meters = speaking();
   /** Whether the page may use the device. */
   session = { needs_password: false, password_set: false, welcome: true };
   /** Refuses new connections. */
@@ -70,6 +85,11 @@ export class Device {
       this.sockets.add(socket);
       socket.onClose(() => this.sockets.delete(socket));
       socket.send(JSON.stringify(this.state));
+    });
+    await context.routeWebSocket(`${ORIGIN.replace("http", "ws")}/api/v1/voice/live`, (socket) => {
+      this.listeners.add(socket);
+      socket.onClose(() => this.listeners.delete(socket));
+      socket.send(JSON.stringify(this.meters));
     });
     await context.route(`${ORIGIN}/api/v1/**`, async (route) => {
       const request = route.request();
@@ -98,6 +118,12 @@ export class Device {
     change(this.state);
     this.state.now_us += 50_000;
     for (const socket of this.sockets) socket.send(JSON.stringify(this.state));
+  }
+
+  /** Tells every page that follows the meters. */
+  measure(change: Partial<VoiceMeters>): void {
+    this.meters = { ...this.meters, ...change };
+    for (const socket of this.listeners) socket.send(JSON.stringify(this.meters));
   }
 
   /** Cuts every connection. */

@@ -86,6 +86,56 @@ describe("the panel", () => {
     });
   }
 
+  for (const scheme of ["light", "dark"] as const) {
+    it(`draws what the microphones hear: ${scheme}`, async () => {
+      await open(LAPTOP, scheme);
+      meet();
+      device.show((state) => {
+        state.recording = { phase: "recording", seconds: 4.2, wanted_s: 10, problem: null };
+      });
+      const direction = by("direction");
+      await expect.poll(() => direction.getAttribute("data-degrees")).toBe("52");
+      expect(await by("voice").getAttribute("data-speech")).toBe("true");
+      expect(await by("microphone-3").getAttribute("data-ok")).toBe("false");
+      expect(await by("microphone-3").textContent()).toContain("gives nothing");
+      const loudness = page.getByRole("meter", { name: "Microphone 1" });
+      expect(await loudness.getAttribute("aria-valuenow")).toBe("-31");
+      await by("voice").screenshot({ path: `look/shots/panel-voice-${scheme}.png` });
+      device.measure({ microphones: [{ level_dbfs: -9, ok: true }], direction_deg: 120 });
+      await expect.poll(() => loudness.getAttribute("aria-valuenow")).toBe("-9");
+      await expect.poll(() => direction.getAttribute("data-degrees")).toBe("120");
+      // Of a muted room nothing is drawn.
+      device.measure({ muted: true, speech: null, microphones: [{ level_dbfs: null, ok: true }] });
+      await by("voice-muted").waitFor();
+      expect(await direction.getAttribute("data-degrees")).toBe(null);
+      expect(await loudness.getAttribute("aria-valuetext")).toBe("nothing");
+    });
+  }
+
+  it("asks for a mode of the voice, and to forget a recording", async () => {
+    await open();
+    await by("voice-mode-music").click();
+    await expect.poll(() => device.asked).toEqual([{ method: "PATCH", path: "settings", body: { voice_mode: "music" } }]);
+    // It shows what the device says, not what was asked.
+    expect(await by("voice-mode-voice").getAttribute("data-chosen")).toBe("true");
+    device.show((state) => {
+      state.settings.voice_mode = "music";
+      state.recording = { phase: "done", seconds: 10, wanted_s: 10, problem: null };
+    });
+    await expect.poll(() => by("voice-mode-music").getAttribute("data-chosen")).toBe("true");
+    device.asked.length = 0;
+    await by("recording-forget").click();
+    await expect.poll(() => device.asked).toEqual([{ method: "DELETE", path: "voice/recording", body: null }]);
+  });
+
+  it("measures only what somebody looks at", async () => {
+    await open(PHONE);
+    await by("voice").scrollIntoViewIfNeeded();
+    await expect.poll(() => device.listening).toBe(1);
+    await page.evaluate(() => window.scrollTo(0, 0));
+    await expect.poll(() => device.listening).toBe(0);
+  });
+
   it("joins and leaves by button and key, and mutes by button and key", async () => {
     await open();
     await by("join").click();

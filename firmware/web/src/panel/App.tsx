@@ -16,6 +16,7 @@ import { Updates } from "./Updates";
 import { inMeeting } from "./words";
 import { PanelContext, useDevice, type Panel } from "./usePanel";
 import { VirtualBoard } from "./VirtualBoard";
+import { Voice } from "./Voice";
 
 /** The room's panel. */
 export function App() {
@@ -80,6 +81,7 @@ export function App() {
         <div className="columns">
           <div className="column">
             <Picture />
+            <Voice />
             <Camera />
             <GuestLink />
           </div>

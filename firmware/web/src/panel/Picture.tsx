@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from "react";
 import { Icon } from "../shared/Icon";
+import { useLooked } from "./useLooked";
 import { usePanel } from "./usePanel";
 
 const AGAIN_MS = 2000;
@@ -40,21 +41,4 @@ export function Picture() {
       )}
     </figure>
   );
-}
-
-/** Whether somebody can see the element: the page is in front and scrolled to it. */
-function useLooked(element: React.RefObject<HTMLElement | null>): boolean {
-  const [inView, setInView] = useState(true);
-  const [inFront, setInFront] = useState(!document.hidden);
-  useEffect(() => {
-    const onFront = () => setInFront(!document.hidden);
-    document.addEventListener("visibilitychange", onFront);
-    const observer = new IntersectionObserver(([entry]) => setInView(entry?.isIntersecting ?? true));
-    if (element.current) observer.observe(element.current);
-    return () => {
-      document.removeEventListener("visibilitychange", onFront);
-      observer.disconnect();
-    };
-  }, [element]);
-  return inView && inFront;
 }

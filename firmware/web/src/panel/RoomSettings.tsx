@@ -16,7 +16,6 @@ const SWITCHES: [keyof Settings, string, string][] = [
   ["self_view", "Show ourselves", "Our own picture on the room's screen"],
   ["join_muted", "Join muted", "The microphones stay closed until somebody unmutes"],
   ["audio_only", "Sound only", "Neither send nor show pictures"],
-  ["music_mode", "Music mode", "Stereo, without echo and noise removal: use headphones"],
 ];
 
 /** What can be changed in a meeting. */

@@ -15,6 +15,7 @@ export interface State {
   errors: Problem[];
   devices: Record<string, Device | null>;
   selftest: Selftest | null;
+  recording: VoiceRecording | null;
   update: Update | null;
   can_reset: boolean;
   virtual: boolean;
@@ -80,9 +81,37 @@ export interface Settings {
   mirrored: boolean;
   preference: "sharpness" | "fluency";
   audio_only: boolean;
-  music_mode: boolean;
+  voice_mode: VoiceMode;
   self_view: boolean;
   join_muted: boolean;
+}
+
+/** What the microphones are for. */
+export type VoiceMode = "voice" | "voice-wide" | "music";
+
+/** What the room's voice measures; what is not known, or is of a muted room, is `null`. */
+export interface VoiceMeters {
+  mode: VoiceMode;
+  muted: boolean;
+  microphones: { level_dbfs: number | null; ok: boolean }[];
+  sent_dbov: number | null;
+  speech: boolean | null;
+  gain_db: number | null;
+  echo_removed_db: number | null;
+  echo_delay_ms: number | null;
+  clock_drift_ppm: number | null;
+  /** Degrees counter-clockwise from the array's right; 90 is straight ahead. */
+  direction_deg: number | null;
+  /** 0 to 1. */
+  direction_confidence: number | null;
+}
+
+/** A recording of the voice's inner signals for a fault report. */
+export interface VoiceRecording {
+  phase: "announcing" | "recording" | "paused" | "done" | "failed";
+  seconds: number;
+  wanted_s: number;
+  problem: string | null;
 }
 
 export interface Problem {
