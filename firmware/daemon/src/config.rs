@@ -7,6 +7,8 @@ use std::{
 };
 
 use anyhow::Context;
+use rostrum_audio::{EqualizerSettings, VoiceOptions};
+use rostrum_board::Profile;
 use rostrum_fleet::{
     device_key::KeyPlace,
     site::{self, SiteError},
@@ -38,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) picture: Picture,
     #[serde(default)]
     pub(crate) screen: Screen,
+    #[serde(default)]
+    pub(crate) voice: Voice,
     /// Socket at which `rostrum-updater` reaches this program; without it nobody looks after updates.
     pub(crate) updates: Option<Updates>,
     /// Where the terminal can be reset to factory.
@@ -196,6 +200,34 @@ impl Default for Picture {
     }
 }
 
+/// The room's voice.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Voice {
+    /// Others in the channel may change what the microphones are for.
+    pub(crate) far_end_may_change_mode: bool,
+    /// How a voice is treated and encoded.
+    pub(crate) chain: VoiceOptions,
+}
+
+impl Voice {
+    /// The chain's options on a board of `profile`, whose equaliser counts where the configuration has none.
+    ///
+    /// # Errors
+    /// What is wrong with the equaliser of the profile.
+    pub(crate) fn options(self, profile: &Profile) -> anyhow::Result<VoiceOptions> {
+        let mut options = self.chain;
+        let own = options.equalizer != EqualizerSettings::default();
+        if let (false, Some(equalizer)) = (own, &profile.equalizer) {
+            options.equalizer = equalizer
+                .clone()
+                .try_into()
+                .with_context(|| format!("equalizer of the board profile {}", profile.name))?;
+        }
+        Ok(options)
+    }
+}
+
 /// The room's screen, where the board can switch it.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -249,6 +281,33 @@ mod tests {
     #[test]
     fn the_example_is_valid() {
         parse::<Config>("example", EXAMPLE).unwrap();
+    }
+
+    #[test]
+    fn the_example_shows_the_voice_as_it_is_without_it() {
+        let voice = parse::<Config>("example", EXAMPLE).unwrap().voice;
+        assert_eq!(voice.chain, VoiceOptions::default());
+        assert!(!voice.far_end_may_change_mode);
+    }
+
+    #[test]
+    fn the_equaliser_of_the_profile_counts_where_the_configuration_has_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("board.toml");
+        let bands = |voice: Voice, equalizer: &str| {
+            let own = "name = \"mine\"\n".to_owned() + equalizer;
+            let rest = "encoder = { driver = \"virtual\" }\nidentity = { driver = \"virtual\" }\n";
+            std::fs::write(&file, own + rest).unwrap();
+            let profile = Profile::named_or_path(&file.display().to_string()).unwrap();
+            Ok::<_, anyhow::Error>(voice.options(&profile)?.equalizer.bands().count())
+        };
+        let two = "equalizer = [{ kind = \"high_pass\", hz = 90 }, { kind = \"low_shelf\", hz = 200, gain_db = 3 }]\n";
+        assert_eq!(bands(Voice::default(), two).unwrap(), 2);
+        let text = "chain.equalizer = [{ kind = \"high_pass\", hz = 120 }]\n";
+        assert_eq!(bands(parse("voice", text).unwrap(), two).unwrap(), 1);
+        let error = bands(Voice::default(), &two.replace("90", "9")).unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.contains("mine") && error.contains("band 1"), "{error}");
     }
 
     #[test]

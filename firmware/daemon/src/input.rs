@@ -6,7 +6,7 @@ use rostrum_board::Section;
 use rostrum_fleet::update::{status::Status as UpdateStatus, terminal::TestResult};
 use rostrum_hal::{DeviceKind, buttons::ButtonRole, selftest::Part as SelftestPart};
 use rostrum_media::Layer;
-use rostrum_panel::PanelCommand;
+use rostrum_panel::{PanelCommand, VoiceRecording};
 use rostrum_room::Part;
 use tokio::sync::{mpsc, oneshot};
 
@@ -50,6 +50,8 @@ pub(crate) enum Input {
     Faulty { part: Part, detail: String },
     /// A part works.
     Healthy { part: Part },
+    /// How a recording of the voice chain goes; `number` counts them.
+    Recording { number: u64, recording: VoiceRecording },
     /// A reset to factory could not be asked for.
     ResetFailed { detail: String },
     /// SIGTERM or SIGINT.

@@ -14,14 +14,18 @@ mod lights;
 mod loan;
 mod losses;
 mod memory;
+mod meters;
 mod painter;
 mod people;
 mod probe;
 mod pulse;
+mod record_audio;
+mod recording;
 mod screen;
 mod screen_switch;
 mod selftest;
 mod senses;
+mod sounds;
 mod stay;
 mod tokens;
 mod unprovisioned;
@@ -32,6 +36,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use rostrum_audio::VoiceOptions;
 use rostrum_board::{Board, CombinedControls, OpenOptions, Profile};
 use rostrum_hal::Timestamp;
 use rostrum_panel::{CameraState, Device, Devices, PanelConfig, PanelHandles, State, Watchers};
@@ -49,6 +54,7 @@ use crate::{
     memory::Memory,
     people::People,
     pulse::{Pulse, Pulses},
+    recording::Recordings,
     screen::ScreenWiring,
     screen_switch::ScreenSwitch,
     selftest::panel::{Surroundings, Tests},
@@ -88,6 +94,8 @@ enum Task {
     DeviceKey(device_key::Options),
     /// Tests each part of the board, while no other rostrumd runs; the exit code is 1 when one fails.
     Selftest(selftest::command::Options),
+    /// Records all inner signals of the running terminal's voice for a fault report, after a spoken warning.
+    RecordAudio(record_audio::Options),
 }
 
 /// A start that takes longer hangs.
@@ -107,12 +115,14 @@ fn main() -> anyhow::Result<()> {
             let config = Config::load(&cli.config)?;
             let profile = Profile::named_or_path(&config.board.profile)?;
             rostrum_board::drivers::check(&profile)?;
+            config.voice.options(&profile)?;
             print(&format!("{} is fine; the board is {}", cli.config.display(), profile.name))
         }
         Task::ConfigExample => print(config::EXAMPLE.trim_end()),
         Task::Profiles => print(&Profile::names().join("\n")),
         Task::DeviceKey(options) => print(&device_key::run(&options, &Config::load(&cli.config)?.service)?),
         Task::Selftest(options) => selftest::command::run(&options, &cli.config),
+        Task::RecordAudio(options) => record_audio::run(&options, &Config::load(&cli.config)?.panel),
         Task::Probe(options) => print(&probe::run(&options)?),
     }
 }
@@ -121,6 +131,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let memory = Memory::open(&config.data_dir)
         .with_context(|| format!("data_dir {} cannot be used", config.data_dir.display()))?;
     let profile = Profile::named_or_path(&config.board.profile)?;
+    let options = config.voice.options(&profile)?;
     let mut board = rostrum_board::open(
         &profile,
         OpenOptions {
@@ -138,7 +149,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let control_pulse = pulses.watch("control", Timestamp::now() + STARTING);
     let feeder = board.watchdog.take().map(|watchdog| senses::feed(watchdog, pulses.clone()));
     senses::feed_systemd(pulses.clone());
-    let result = work(config, board, memory, pulses, control_pulse).await;
+    let result = work(config, options, board, memory, pulses, control_pulse).await;
     // A program that ends, for a wrong address of the panel as well, is no reason for one reset after the other.
     if let Some(feeder) = feeder {
         feeder.disarm().await;
@@ -148,6 +159,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
 
 async fn work(
     config: Config,
+    options: VoiceOptions,
     board: Board,
     memory: Memory,
     pulses: Pulses,
@@ -231,7 +243,10 @@ async fn work(
         counters: Arc::clone(&counters),
         inputs: inputs.clone(),
         pulses: pulses.clone(),
+        options,
     })?;
+    let listeners = Watchers::default();
+    let meters = meters::watch(Arc::clone(&voice.meters), listeners.clone());
 
     // Buttons, switch, signals, and the panel.
     if let Some(buttons) = board.buttons {
@@ -261,6 +276,7 @@ async fn work(
         version: env!("CARGO_PKG_VERSION").into(),
         ..State::default()
     }));
+    let recording_file = config.data_dir.join("recording.wav");
     let panel = senses::serve_panel(
         config.panel.listen,
         PanelHandles {
@@ -268,6 +284,8 @@ async fn work(
             state: shown,
             picture: panel_picture,
             watchers,
+            meters,
+            listeners,
             virtual_board: board.virtual_board,
             camera: camera_controls,
         },
@@ -278,6 +296,7 @@ async fn work(
             password_file: config.data_dir.join("panel-password"),
             presets_file: config.data_dir.join("camera-presets.json"),
             bundle_file: config.data_dir.join("bundle.raucb"),
+            recording_file: recording_file.clone(),
         },
     )
     .await?;
@@ -321,6 +340,9 @@ async fn work(
         lights: Lights::new(board.indicators, lenders.lights),
         camera,
         voice: voice.clone(),
+        recordings: Recordings::new(recording_file, voice.clone(), inputs.clone()),
+        recording: None,
+        far_end_may_change_mode: config.voice.far_end_may_change_mode,
         screen,
         screen_switch,
         outlet,

@@ -17,12 +17,13 @@ use ringbuf::{
     HeapRb,
     traits::{Consumer, Producer, Split},
 };
-use rostrum_audio::{CaptureChain, FRAME, Mode, PlayOut, TrackKey, VoiceOptions};
+use rostrum_audio::{CaptureChain, Ducking, FRAME, Mode, PlayOut, TrackKey, VoiceOptions};
 use rostrum_hal::{
     Timestamp,
     microphone::{ArrayFormat, MicrophoneArray, MicrophoneError},
     speaker::{Speaker, SpeakerError, SpeakerFormat},
 };
+use rostrum_panel::VoiceMode;
 use rostrum_room::Part;
 
 use crate::{
@@ -30,7 +31,9 @@ use crate::{
     input::{Health, Inputs},
     loan::{Lender, Lent},
     losses::Losses,
+    meters::{self, Ear, MeterBoard},
     pulse::{Pulse, Pulses},
+    recording::{Orders, Tap},
     stay::Outlet,
 };
 
@@ -47,7 +50,8 @@ const REFERENCE_FRAMES: usize = 32;
 #[derive(Debug, Default)]
 pub(crate) struct VoiceSwitches {
     open: AtomicBool,
-    music: AtomicBool,
+    /// Place in [`VoiceMode::ALL`].
+    mode: AtomicU8,
     volume: AtomicU8,
 }
 
@@ -57,8 +61,12 @@ impl VoiceSwitches {
         self.open.store(open, SeqCst);
     }
 
-    pub(crate) fn set_music(&self, music: bool) {
-        self.music.store(music, SeqCst);
+    pub(crate) fn set_mode(&self, mode: VoiceMode) {
+        self.mode.store(mode as u8, SeqCst);
+    }
+
+    fn mode(&self) -> VoiceMode {
+        VoiceMode::ALL.get(usize::from(self.mode.load(SeqCst))).copied().unwrap_or_default()
     }
 
     /// Percent, 0..=100.
@@ -70,9 +78,25 @@ impl VoiceSwitches {
 /// Sound from the far end on its way to the speaker.
 #[derive(Debug)]
 pub(crate) enum Play {
-    Packet { track: TrackKey, sequence: u64, rtp_timestamp: u32, opus: Bytes, arrival: Timestamp },
+    Packet {
+        track: TrackKey,
+        sequence: u64,
+        rtp_timestamp: u32,
+        opus: Bytes,
+        arrival: Timestamp,
+    },
     Gone(TrackKey),
     Nobody,
+    /// A sound of the terminal itself: 48 kHz, mono.
+    Sound(Arc<[f32]>, Ducking),
+}
+
+/// What the thread of the microphones is asked for.
+pub(crate) enum CaptureOrder {
+    /// To send this sound in the place of the room: 48 kHz, mono. Nothing is sent while muted, nor is it then.
+    Announce(Arc<[f32]>),
+    /// To give what the chain makes of each frame.
+    Record(Box<Tap>),
 }
 
 /// The threads' handles.
@@ -80,6 +104,15 @@ pub(crate) enum Play {
 pub(crate) struct Voice {
     pub(crate) switches: Arc<VoiceSwitches>,
     pub(crate) play: mpsc::Sender<Play>,
+    orders: Orders,
+    pub(crate) meters: Arc<MeterBoard>,
+}
+
+impl Voice {
+    /// Asks the thread of the microphones, where there is one.
+    pub(crate) fn order(&self, order: CaptureOrder) {
+        let _ = self.orders.send(order);
+    }
 }
 
 /// What the threads work with.
@@ -92,6 +125,7 @@ pub(crate) struct VoiceWiring {
     pub(crate) counters: Arc<Counters>,
     pub(crate) inputs: Inputs,
     pub(crate) pulses: Pulses,
+    pub(crate) options: VoiceOptions,
 }
 
 /// Starts both threads. They run as long as the program.
@@ -102,11 +136,15 @@ pub(crate) fn start(wiring: VoiceWiring) -> anyhow::Result<Voice> {
     let switches = Arc::new(VoiceSwitches::default());
     let (reference_in, reference_out) = HeapRb::<f32>::new(REFERENCE_FRAMES * FRAME).split();
     let (play, packets) = mpsc::channel();
+    let (orders, ordered) = mpsc::channel();
+    let meters = Arc::new(MeterBoard::default());
+    let options = wiring.options;
     if let Some(microphones) = wiring.microphones {
-        let chain = CaptureChain::new(&microphones.format(), VoiceOptions::default())
-            .context("the microphones cannot be used")?;
+        let chain =
+            CaptureChain::new(&microphones.format(), options).context("the microphones cannot be used")?;
         let capture = Capture {
             chain,
+            options,
             switches: Arc::clone(&switches),
             outlet: wiring.outlet,
             counters: wiring.counters,
@@ -115,6 +153,12 @@ pub(crate) fn start(wiring: VoiceWiring) -> anyhow::Result<Voice> {
             heard: Instant::now(),
             pulse: wiring.pulses.watch("capture", Timestamp::now()),
             lender: wiring.lend_microphones,
+            ear: Ear::new(),
+            meters: Arc::clone(&meters),
+            some: Health::of(Part::ArrayMicrophones, &wiring.inputs),
+            orders: ordered,
+            announced: None,
+            tap: None,
         };
         std::thread::Builder::new()
             .name("capture".into())
@@ -135,11 +179,12 @@ pub(crate) fn start(wiring: VoiceWiring) -> anyhow::Result<Voice> {
             .name("playout".into())
             .spawn(move || player.run(speaker, reference_in))?;
     }
-    Ok(Voice { switches, play })
+    Ok(Voice { switches, play, orders, meters })
 }
 
 struct Capture {
     chain: CaptureChain,
+    options: VoiceOptions,
     switches: Arc<VoiceSwitches>,
     outlet: Outlet,
     counters: Arc<Counters>,
@@ -148,6 +193,14 @@ struct Capture {
     heard: Instant,
     pulse: Pulse,
     lender: Lender<Box<dyn MicrophoneArray>>,
+    ear: Ear,
+    meters: Arc<MeterBoard>,
+    /// Of single microphones of the array.
+    some: Health,
+    orders: mpsc::Receiver<CaptureOrder>,
+    /// What is sent in the place of the room, and how much of it was.
+    announced: Option<(Arc<[f32]>, usize)>,
+    tap: Option<Box<Tap>>,
 }
 
 impl Capture {
@@ -160,6 +213,7 @@ impl Capture {
             if let Some(ask) = self.lender.asked() {
                 microphones = wait_for(ask.lend(microphones), &self.pulse);
                 self.heard = Instant::now();
+                self.ear = Ear::new();
                 if microphones.format() != format {
                     format = microphones.format();
                     samples = vec![0.0; format.period_frames * format.channels()];
@@ -169,8 +223,11 @@ impl Capture {
             match microphones.read(&mut samples) {
                 Ok(time) => {
                     hear_speaker(&mut self.chain, microphones.reference(), &mut played);
-                    self.look_alive(&samples);
+                    self.look_alive(&samples, format.channels());
+                    self.take_orders();
+                    self.announce(&mut samples, format.channels());
                     self.send(&samples, time);
+                    self.record();
                 }
                 Err(MicrophoneError::Overrun { lost_frames }) => {
                     let lost = lost_frames as u64;
@@ -190,7 +247,7 @@ impl Capture {
 
     /// Other microphones are in their place.
     fn renew_chain(&mut self, format: &ArrayFormat) {
-        match CaptureChain::new(format, VoiceOptions::default()) {
+        match CaptureChain::new(format, self.options) {
             Ok(chain) => self.chain = chain,
             // Checked before they came: see `crate::devices`.
             Err(error) => self.health.faulty(error),
@@ -198,7 +255,15 @@ impl Capture {
     }
 
     /// Exact silence for a while means that nothing is connected.
-    fn look_alive(&mut self, samples: &[f32]) {
+    fn look_alive(&mut self, samples: &[f32], microphones: usize) {
+        if self.ear.hear(samples, microphones) {
+            match self.ear.dead(microphones) {
+                0 => self.some.healthy(),
+                dead => self.some.faulty(format!("number {} gives nothing", meters::names(dead))),
+            }
+            let muted = !self.switches.open.load(SeqCst);
+            self.ear.tell(&self.meters, microphones, muted, self.switches.mode(), self.chain.meters());
+        }
         if samples.iter().any(|sample| *sample != 0.0) {
             self.heard = Instant::now();
             self.health.healthy();
@@ -207,8 +272,41 @@ impl Capture {
         }
     }
 
+    fn take_orders(&mut self) {
+        for order in self.orders.try_iter() {
+            match order {
+                CaptureOrder::Announce(sound) => self.announced = Some((sound, 0)),
+                CaptureOrder::Record(tap) => self.tap = Some(tap),
+            }
+        }
+    }
+
+    /// Puts what is announced in the place of what the microphones heard.
+    fn announce(&mut self, samples: &mut [f32], microphones: usize) {
+        let Some((sound, sent)) = &mut self.announced else { return };
+        for (to, from) in samples.chunks_exact_mut(microphones).zip(&sound[*sent..]) {
+            to.fill(*from);
+        }
+        *sent = (*sent + FRAME).min(sound.len());
+        if *sent == sound.len() {
+            self.announced = None;
+        }
+    }
+
+    fn record(&mut self) {
+        if let Some(tap) = &mut self.tap
+            && !tap.take(&self.chain)
+        {
+            self.tap = None;
+        }
+    }
+
     fn send(&mut self, samples: &[f32], time: Timestamp) {
-        let mode = if self.switches.music.load(SeqCst) { Mode::Music } else { Mode::Voice };
+        let mode = match self.switches.mode() {
+            VoiceMode::Voice => Mode::Voice,
+            VoiceMode::VoiceWide => Mode::VoiceWide,
+            VoiceMode::Music => Mode::Music,
+        };
         self.chain.set_mode(mode);
         self.chain.set_muted(!self.switches.open.load(SeqCst));
         let Some(packet) = self.chain.process(samples) else { return };
@@ -305,6 +403,11 @@ impl Player {
                 Play::Gone(track) => {
                     self.playing.remove(&track);
                     self.play_out.remove(track);
+                }
+                Play::Sound(sound, ducking) => {
+                    if !self.play_out.notify(sound, ducking) {
+                        log::warn!("a sound of the terminal is not played: too many wait");
+                    }
                 }
                 Play::Nobody => self.playing.drain().for_each(|track| self.play_out.remove(track)),
             }

@@ -108,6 +108,18 @@ pub enum PanelCommand {
         /// The answer.
         reply: Reply<()>,
     },
+    /// Record the inner signals of the voice chain. Answered when it begins; the state tells the rest.
+    StartRecording {
+        /// How long, 1..=120.
+        seconds: u16,
+        /// The answer.
+        reply: Reply<()>,
+    },
+    /// End a recording, and remove its files.
+    ForgetRecording {
+        /// The answer.
+        reply: Reply<()>,
+    },
     /// Make one picture of the room's screen in its full size.
     Snapshot {
         /// Quality of the JPEG, 1..=100.

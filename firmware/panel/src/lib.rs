@@ -19,6 +19,7 @@ mod serve;
 mod settings;
 mod state;
 mod updates;
+mod voice;
 mod watchers;
 
 use std::path::PathBuf;
@@ -40,6 +41,7 @@ pub use state::{
     Statistics,
 };
 pub use updates::{Update, UpdateEnd, UpdatePhase};
+pub use voice::{MicrophoneMeter, RecordingPhase, VoiceMeters, VoiceMode, VoiceRecording};
 pub use watchers::Watchers;
 
 /// What the daemon gives the panel.
@@ -53,6 +55,11 @@ pub struct PanelHandles {
     pub picture: watch::Receiver<Option<Arc<Vec<u8>>>>,
     /// Who looks at the live picture; keep a clone.
     pub watchers: Watchers,
+    /// What the voice chain measures: ten times a second while [`PanelHandles::listeners`] counts somebody, once a
+    /// second otherwise.
+    pub meters: watch::Receiver<VoiceMeters>,
+    /// Who looks at the meters; keep a clone.
+    pub listeners: Watchers,
     /// The board, when it is the virtual one.
     pub virtual_board: Option<VirtualBoard>,
     /// The controls of the camera, when there is one.
@@ -75,6 +82,8 @@ pub struct PanelConfig {
     pub presets_file: PathBuf,
     /// Where an update bundle that a person brings is put, in the place of the one before.
     pub bundle_file: PathBuf,
+    /// Where the daemon puts a recording of the voice chain (WAV); its description is beside it, with `json` at its end.
+    pub recording_file: PathBuf,
 }
 
 /// What all requests share.
@@ -85,12 +94,15 @@ pub(crate) struct Panel {
     state: watch::Receiver<Arc<State>>,
     picture: watch::Receiver<Option<Arc<Vec<u8>>>>,
     watchers: Watchers,
+    meters: watch::Receiver<VoiceMeters>,
+    listeners: Watchers,
     /// Pages that follow the state.
     followers: Watchers,
     board: Option<VirtualBoard>,
     desk: Option<Arc<desk::Desk>>,
     gate: security::Gate,
     bundle_file: PathBuf,
+    recording_file: PathBuf,
     /// Held while somebody brings a bundle.
     upload: tokio::sync::Mutex<()>,
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::schema;
+use crate::voice::{VoiceMode, mode_or_music};
 
 /// All of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -20,8 +21,9 @@ pub struct Settings {
     pub preference: Preference,
     /// Send and show no pictures.
     pub audio_only: bool,
-    /// Send the sound as it is, without echo cancellation, noise suppression and gain control.
-    pub music_mode: bool,
+    /// What the microphones are for.
+    #[serde(default, alias = "music_mode", deserialize_with = "mode_or_music")]
+    pub voice_mode: VoiceMode,
     /// Show the room's own camera on its screen.
     pub self_view: bool,
     /// Join the next meetings muted.
@@ -36,7 +38,7 @@ impl Default for Settings {
             mirrored: false,
             preference: Preference::Sharpness,
             audio_only: false,
-            music_mode: false,
+            voice_mode: VoiceMode::Voice,
             self_view: true,
             join_muted: false,
         }
@@ -131,9 +133,9 @@ pub struct SettingsPatch {
     /// See [`Settings::audio_only`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audio_only: Option<bool>,
-    /// See [`Settings::music_mode`].
+    /// See [`Settings::voice_mode`].
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub music_mode: Option<bool>,
+    pub voice_mode: Option<VoiceMode>,
     /// See [`Settings::self_view`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub self_view: Option<bool>,
@@ -152,7 +154,7 @@ impl SettingsPatch {
             mirrored: self.mirrored.unwrap_or(settings.mirrored),
             preference: self.preference.unwrap_or(settings.preference),
             audio_only: self.audio_only.unwrap_or(settings.audio_only),
-            music_mode: self.music_mode.unwrap_or(settings.music_mode),
+            voice_mode: self.voice_mode.unwrap_or(settings.voice_mode),
             self_view: self.self_view.unwrap_or(settings.self_view),
             join_muted: self.join_muted.unwrap_or(settings.join_muted),
         }
@@ -167,8 +169,9 @@ mod tests {
     #[test]
     fn a_patch_changes_what_it_names_and_nothing_else() {
         let patch: SettingsPatch =
-            serde_json::from_str(r#"{"orientation": 90, "music_mode": true}"#).unwrap();
-        let expected = Settings { orientation: Orientation::Deg90, music_mode: true, ..Settings::default() };
+            serde_json::from_str(r#"{"orientation": 90, "voice_mode": "music"}"#).unwrap();
+        let expected =
+            Settings { orientation: Orientation::Deg90, voice_mode: VoiceMode::Music, ..Settings::default() };
         assert_eq!(patch.applied_to(Settings::default()), expected);
     }
 
@@ -176,6 +179,16 @@ mod tests {
     fn an_orientation_between_the_quarters_is_refused() {
         for text in ["45", "360", "-90", "\"90\""] {
             assert!(serde_json::from_str::<Orientation>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_kept_before_there_were_three_modes_is_read() {
+        for (music, mode) in [(true, VoiceMode::Music), (false, VoiceMode::Voice)] {
+            let mut kept = serde_json::to_value(Settings::default()).unwrap();
+            kept.as_object_mut().unwrap().remove("voice_mode");
+            kept["music_mode"] = music.into();
+            assert_eq!(serde_json::from_value::<Settings>(kept).unwrap().voice_mode, mode);
         }
     }
 

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::board::BoardState;
 use crate::devices::Selftest;
-use crate::{schema, settings::Settings, updates::Update};
+use crate::{schema, settings::Settings, updates::Update, voice::VoiceRecording};
 
 /// Everything there is to show.
 ///
@@ -45,6 +45,8 @@ pub struct State {
     pub devices: Devices,
     /// The test of the devices that runs, or the last one; `null` when there was none since the start.
     pub selftest: Option<Selftest>,
+    /// The recording of the voice chain that runs, or the last one; `null` when there is none.
+    pub recording: Option<VoiceRecording>,
     /// Counters and measurements of the meeting.
     pub statistics: Statistics,
     /// How updates of the software stand; `null` when nobody looks after them.

@@ -129,7 +129,7 @@ impl RigRoom {
         self.panel = Panel::at(self.panel.url.clone());
         self.panel.log_in("a long password")?;
         // An emulated processor has no time for the voice chain's echo canceller.
-        self.panel.api("PATCH", "/settings", Some(&json!({"music_mode": true})))?;
+        self.panel.api("PATCH", "/settings", Some(&json!({"voice_mode": "music"})))?;
         Ok(())
     }
 

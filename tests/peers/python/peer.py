@@ -54,6 +54,7 @@ def arguments():
     parser.add_argument("--codec", default="h264", choices=["h264", "vp8"])
     parser.add_argument("--bitrate", type=int, default=0, help="bits a second of the highest layer")
     parser.add_argument("--audio", help="WAV file (mono, 48 kHz, 16 bits) to publish in a loop")
+    parser.add_argument("--stereo", action="store_true", help="hear two channels, and tell how they differ")
     parser.add_argument("--key", help="encrypt and decrypt all media with this")
     parser.add_argument("--quiet-frames", action="store_true", help="print only every 15th frame")
     return parser.parse_args()
@@ -106,15 +107,18 @@ async def watch(track, user: str, options) -> None:
         print(json.dumps({"event": "frame", "at_us": came, **fields}), flush=True)
 
 
-async def listen(track, user: str, ears: Ears) -> None:
-    stream = rtc.AudioStream(track, sample_rate=RATE, num_channels=1, frame_size_ms=10)
+async def listen(track, user: str, ears: Ears, channels: int) -> None:
+    stream = rtc.AudioStream(track, sample_rate=RATE, num_channels=channels, frame_size_ms=10)
     count = 0
     async for event in stream:
-        samples = np.frombuffer(event.frame.data, np.int16).astype(np.float32) / 32768
+        planes = np.frombuffer(event.frame.data, np.int16).astype(np.float32).reshape(-1, channels) / 32768
+        samples = planes.mean(axis=1)
         ears.add(user, samples)
         count += 1
         if count % 10 == 0:
-            say("level", user=user, rms=float(np.sqrt(np.mean(samples**2))))
+            # Of the difference between left and right; nothing when there is one channel.
+            side = (planes[:, 0] - planes[:, -1]) / 2
+            say("level", user=user, rms=float(np.sqrt(np.mean(samples**2))), side=float(np.sqrt(np.mean(side**2))))
 
 
 async def publish_video(room, options):
@@ -300,7 +304,7 @@ async def main() -> None:
     def _(track, publication, participant):
         say("track", user=participant.identity, kind=int(track.kind), sid=track.sid)
         work = watch(track, participant.identity, options) if track.kind == rtc.TrackKind.KIND_VIDEO else listen(
-            track, participant.identity, ears
+            track, participant.identity, ears, 2 if options.stereo else 1
         )
         followed[track.sid] = asyncio.create_task(work)
 

@@ -187,7 +187,8 @@ pub struct Terminal {
     pub program: Running,
     /// Its panel.
     pub panel: Panel,
-    config: PathBuf,
+    /// Its configuration.
+    pub config: PathBuf,
     profile: String,
     log: PathBuf,
 }

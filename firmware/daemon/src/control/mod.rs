@@ -9,7 +9,7 @@ use rostrum_hal::{
     indicator::{IndicatorRole, Signal},
 };
 use rostrum_media::{Layer, PictureSettings};
-use rostrum_panel::{Preference, Settings, State, Update};
+use rostrum_panel::{Preference, Settings, State, Update, VoiceMode, VoiceRecording};
 use rostrum_room::{Command, Event as RoomEvent, Note, Phase, Request, Room, Severity};
 use rostrum_rtc::{
     AudioPlan, Event, LayerPlan, LeaveReason, NetworkOptions, TerminalOptions, TokenSource, TrackKind,
@@ -29,6 +29,7 @@ use crate::{
     memory::{Memory, Remembered},
     people::People,
     pulse::Pulse,
+    recording::Recordings,
     screen::{ScreenControl, ScreenView, Seats, Which, largest},
     screen_switch::ScreenSwitch,
     selftest::panel::Tests,
@@ -37,6 +38,8 @@ use crate::{
     voice::Voice,
 };
 
+/// Topic of data by which the far end says what the microphones are for, where it may: a mode's name.
+const MODE_TOPIC: &str = "rostrum.voice-mode";
 /// Time between two looks for lights that somebody wants to test, or that are back.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -75,6 +78,10 @@ pub(crate) struct Control {
     pub(crate) updates: Option<UpdaterLink>,
     pub(crate) update: Option<Update>,
     pub(crate) factory_reset: Option<FactoryReset>,
+    pub(crate) recordings: Recordings,
+    pub(crate) recording: Option<VoiceRecording>,
+    /// Others in the channel may change what the microphones are for.
+    pub(crate) far_end_may_change_mode: bool,
 }
 
 impl Control {
@@ -166,6 +173,10 @@ impl Control {
                     drop(answer);
                 }
             }
+            Input::Recording { number, recording } if self.recordings.is_last(number) => {
+                self.recording = Some(recording);
+            }
+            Input::Recording { .. } => {} // the last words of an earlier one
             Input::Faulty { part, detail } => self.happened(RoomEvent::Faulty { part, detail }),
             Input::Healthy { part } => self.happened(RoomEvent::Healthy { part }),
             // Asked to end, it leaves for good; only a terminal that died goes back into its meeting.
@@ -235,7 +246,8 @@ impl Control {
             udid: self.udid.clone(),
             display_name: name.unwrap_or_default(),
             video: self.video_plan(),
-            audio: Some(AudioPlan { stereo: self.settings.music_mode }),
+            // In each mode: it may change in the meeting, and a decoder of two channels takes one as well.
+            audio: Some(AudioPlan { stereo: true }),
             auto_subscribe: true,
             network: NetworkOptions::default(),
         };
@@ -311,8 +323,26 @@ impl Control {
                 self.happened(RoomEvent::Lost { reason });
             }
             Event::Left { reason } => self.left(&reason),
+            Event::Data { user, topic, bytes } if topic == MODE_TOPIC => self.mode_wanted(&user, &bytes),
             Event::Statistics(statistics) => self.rtt = statistics.round_trip,
             _ => {}
+        }
+    }
+
+    /// Somebody in the channel wants another mode.
+    fn mode_wanted(&mut self, user: &str, name: &[u8]) {
+        let mode = std::str::from_utf8(name).ok().and_then(VoiceMode::named);
+        match mode {
+            Some(mode) if self.far_end_may_change_mode => {
+                log::info!(user, mode = mode.name(); "the far end changes what the microphones are for");
+                self.settings.voice_mode = mode;
+                self.apply_settings();
+            }
+            Some(mode) => {
+                let mode = mode.name();
+                log::warn!(user, mode; "the far end may not change what the microphones are for; see voice.far_end_may_change_mode");
+            }
+            None => log::warn!(user; "the far end wants a mode of the microphones that there is not"),
         }
     }
 
@@ -352,7 +382,7 @@ impl Control {
     fn apply_settings(&mut self) {
         self.camera_command(CameraCommand::Settings(self.picture_settings()));
         self.camera_command(CameraCommand::SelfView(self.settings.self_view && !self.settings.audio_only));
-        self.voice.switches.set_music(self.settings.music_mode);
+        self.voice.switches.set_mode(self.settings.voice_mode);
         if let Some(stay) = &self.stay {
             stay.terminal.set_video_plan(self.video_plan());
         }
@@ -408,6 +438,7 @@ impl Control {
         state.guest_link = self.guest_link.clone();
         state.selftest = self.tests.shown();
         state.update = self.update.clone();
+        state.recording = self.recording.clone();
         if let Some(updates) = &self.updates {
             updates.meeting(status.phase != Phase::Idle);
         }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use rostrum_board::Section;
 use rostrum_hal::DeviceKind;
-use rostrum_panel::{CommandError, CommandErrorKind, Device, PanelCommand, State};
+use rostrum_panel::{
+    CommandError, CommandErrorKind, Device, PanelCommand, RecordingPhase, State, VoiceMode, VoiceRecording,
+};
 use rostrum_room::{Event as RoomEvent, MuteReason, Phase, Request};
 
 use super::Control;
@@ -90,8 +92,51 @@ impl Control {
                 self.show();
                 let _ = reply.send(Ok(()));
             }
+            PanelCommand::StartRecording { seconds, reply } => {
+                let begun = self.record(seconds);
+                self.show();
+                let _ = reply.send(begun);
+            }
+            PanelCommand::ForgetRecording { reply } => {
+                self.recordings.forget();
+                self.recording = None;
+                self.show();
+                let _ = reply.send(Ok(()));
+            }
             _ => {}
         }
+    }
+
+    /// Begins a recording of the voice chain, of a room that is heard.
+    fn record(&mut self, seconds: u16) -> Result<(), CommandError> {
+        if self.recording.as_ref().is_some_and(|recording| recording.phase.is_running()) {
+            return Err(refused(
+                "recording",
+                "A recording runs already.",
+                "Wait until it is done, or end it.",
+            ));
+        }
+        if self.room.status().muted {
+            let hint = "Join the meeting and unmute the room first.";
+            return Err(refused(
+                "muted",
+                "The room is muted, and nothing of a muted room is recorded.",
+                hint,
+            ));
+        }
+        if self.settings.voice_mode == VoiceMode::Music {
+            let message = "Music is sent as the microphones give it; there is nothing within to record.";
+            return Err(refused("music", message, "Change the room's sound to voice first."));
+        }
+        self.recordings.start(seconds, self.settings.voice_mode).map_err(|error| CommandError {
+            kind: CommandErrorKind::Unavailable,
+            code: "no_recording".into(),
+            message: format!("The recording cannot begin: {error}."),
+            hint: "Restart the terminal.".into(),
+        })?;
+        let phase = RecordingPhase::Announcing;
+        self.recording = Some(VoiceRecording { phase, seconds: 0.0, wanted_s: seconds, problem: None });
+        Ok(())
     }
 
     fn to_updater(&self, say: impl FnOnce(&UpdaterLink) -> bool) -> Result<(), CommandError> {
@@ -122,6 +167,11 @@ impl Control {
         });
         self.remember();
     }
+}
+
+fn refused(code: &'static str, message: &str, hint: &'static str) -> CommandError {
+    let kind = CommandErrorKind::Refused;
+    CommandError { kind, code: code.into(), message: message.into(), hint: hint.into() }
 }
 
 fn in_a_meeting() -> CommandError {

@@ -9,6 +9,7 @@ mod screen;
 mod session;
 mod system;
 mod updates;
+mod voice;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +54,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
         (name = "devices", description = "Which devices are used, and their test"),
         (name = "screen", description = "What the room's screen shows"),
         (name = "board", description = "The virtual board; 404 on a real one"),
+        (name = "voice", description = "Meters and recordings of the room's voice"),
         (name = "updates", description = "New versions of the software"),
         (name = "session", description = "Who may"),
         (name = "system", description = "Version, health, metrics and reset to factory")
@@ -91,6 +93,11 @@ fn interface(shared: &Shared) -> (Router<Shared>, utoipa::openapi::OpenApi) {
         .routes(routes!(board::fault))
         .routes(routes!(board::sound))
         .routes(routes!(board::screen))
+        .routes(routes!(voice::meters))
+        .routes(routes!(voice::live))
+        .routes(routes!(voice::record, voice::forget))
+        .routes(routes!(voice::recording_wav))
+        .routes(routes!(voice::recording_json))
         .routes(routes!(updates::check))
         .routes(routes!(updates::confirm))
         .routes(routes!(updates::bundle))
@@ -114,11 +121,14 @@ pub fn router(handles: PanelHandles, config: PanelConfig) -> Router {
         state: handles.state,
         picture: handles.picture,
         watchers: handles.watchers,
+        meters: handles.meters,
+        listeners: handles.listeners,
         followers: Watchers::default(),
         board: handles.virtual_board,
         desk,
         gate: Gate::new(config.needs_password, &config.names, password),
         bundle_file: config.bundle_file,
+        recording_file: config.recording_file,
         upload: tokio::sync::Mutex::default(),
     });
     let (interface, description) = interface(&shared);
@@ -141,6 +151,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     let (commands, _) = tokio::sync::mpsc::channel(1);
     let (_, state) = tokio::sync::watch::channel(Arc::default());
     let (_, picture) = tokio::sync::watch::channel(None);
+    let (_, meters) = tokio::sync::watch::channel(crate::VoiceMeters::default());
     let gate = Gate::new(false, &[], PasswordStore::new(std::path::PathBuf::new()));
     let (watchers, followers) = (Watchers::default(), Watchers::default());
     let panel = Panel {
@@ -148,11 +159,14 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         state,
         picture,
         watchers,
+        meters,
+        listeners: Watchers::default(),
         followers,
         board: None,
         desk: None,
         gate,
         bundle_file: std::path::PathBuf::new(),
+        recording_file: std::path::PathBuf::new(),
         upload: tokio::sync::Mutex::default(),
     };
     interface(&Arc::new(panel)).1

@@ -75,12 +75,13 @@ pub(super) async fn healthz(State(panel): State<Shared>) -> ApiResult<Json<Healt
 ))]
 pub(super) async fn metrics(State(panel): State<Shared>) -> impl IntoResponse {
     let state = panel.state.borrow().clone();
-    let text = render(&state, panel.watchers.count());
+    let meters = panel.meters.borrow().clone();
+    let text = render(&state, &meters, panel.watchers.count());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
 
 /// A recorder of its own for each answer: nothing is counted twice, and tests do not meet each other.
-fn render(state: &crate::State, watchers: usize) -> String {
+fn render(state: &crate::State, voice: &crate::VoiceMeters, watchers: usize) -> String {
     let recorder = PrometheusBuilder::new().build_recorder();
     metrics::with_local_recorder(&recorder, || {
         describe();
@@ -102,12 +103,48 @@ fn render(state: &crate::State, watchers: usize) -> String {
         counter!("rostrum_frames_sent_total").absolute(state.statistics.frames_sent);
         counter!("rostrum_frames_shown_total").absolute(state.statistics.frames_shown);
         counter!("rostrum_audio_packets_sent_total").absolute(state.statistics.audio_packets_sent);
+        tell_voice(voice);
         gauge!("rostrum_build_info", "version" => state.version.clone()).set(1.0);
     });
     recorder.handle().render()
 }
 
+fn tell_voice(voice: &crate::VoiceMeters) {
+    for mode in crate::VoiceMode::ALL {
+        gauge!("rostrum_voice_mode", "mode" => mode.name()).set(f64::from(u8::from(mode == voice.mode)));
+    }
+    for (number, microphone) in (1..).zip(&voice.microphones) {
+        let number: u32 = number;
+        gauge!("rostrum_microphone_ok", "number" => number.to_string())
+            .set(f64::from(u8::from(microphone.ok)));
+        if let Some(level) = microphone.level_dbfs {
+            gauge!("rostrum_microphone_level_dbfs", "number" => number.to_string()).set(f64::from(level));
+        }
+    }
+    let measured = [
+        ("rostrum_voice_gain_db", voice.gain_db),
+        ("rostrum_echo_removed_db", voice.echo_removed_db),
+        ("rostrum_echo_delay_seconds", voice.echo_delay_ms.map(|ms| ms as f32 / 1000.0)),
+        ("rostrum_clock_drift_ppm", voice.clock_drift_ppm),
+    ];
+    for (name, value) in measured {
+        if let Some(value) = value {
+            gauge!(name).set(f64::from(value));
+        }
+    }
+}
+
 fn describe() {
+    describe_gauge!("rostrum_voice_mode", "1 for what the microphones are for.");
+    describe_gauge!("rostrum_microphone_ok", "1 when the microphone works.");
+    describe_gauge!("rostrum_microphone_level_dbfs", "Loudness at the microphone; absent while muted.");
+    describe_gauge!("rostrum_voice_gain_db", "What gain control adds.");
+    describe_gauge!("rostrum_echo_removed_db", "Echo of the own speaker that is taken out.");
+    describe_gauge!("rostrum_echo_delay_seconds", "Time from playing to hearing.");
+    describe_gauge!(
+        "rostrum_clock_drift_ppm",
+        "How much faster the speaker's clock runs than the microphones'."
+    );
     describe_gauge!("rostrum_room_phase", "1 for what the room does now.");
     describe_gauge!("rostrum_room_muted", "1 when no sample of the microphones leaves the room.");
     describe_gauge!("rostrum_room_volume_ratio", "Volume of the speaker, 0 to 1.");

@@ -12,3 +12,4 @@ mod room;
 mod screen;
 mod security;
 mod updates;
+mod voice;

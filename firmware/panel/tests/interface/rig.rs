@@ -12,7 +12,7 @@ use rostrum_hal::indicator::Indicator;
 use rostrum_hal::sim::{VirtualBoard, VirtualBoardOptions};
 use rostrum_panel::{
     CameraState, CommandError, CommandErrorKind, PanelCommand, PanelConfig, PanelHandles, Reply, State,
-    Update, Watchers, router,
+    Update, VoiceMeters, Watchers, router,
 };
 use rostrum_room::{Command, Event, Request as Wish, ResetButtons, Room, RoomConfig};
 use serde_json::Value;
@@ -39,6 +39,8 @@ pub(crate) struct Rig {
     pub(crate) state: watch::Receiver<Arc<State>>,
     pub(crate) picture: watch::Sender<Option<Arc<Vec<u8>>>>,
     pub(crate) watchers: Watchers,
+    pub(crate) meters: watch::Sender<VoiceMeters>,
+    pub(crate) listeners: Watchers,
     pub(crate) folder: tempfile::TempDir,
     /// Ends the state machine when dropped.
     pub(crate) power: oneshot::Sender<()>,
@@ -83,11 +85,15 @@ impl Rig {
         let state = run(board.clone(), wishes, off);
         let (picture, pictures) = watch::channel(None);
         let watchers = Watchers::default();
+        let (meters, measured) = watch::channel(VoiceMeters::default());
+        let listeners = Watchers::default();
         let handles = PanelHandles {
             commands,
             state: state.clone(),
             picture: pictures,
             watchers: watchers.clone(),
+            meters: measured,
+            listeners: listeners.clone(),
             virtual_board: options.is_virtual.then(|| board.clone()),
             camera: options.has_camera.then(|| Box::new(board.camera_controls()) as _),
         };
@@ -98,8 +104,19 @@ impl Rig {
             password_file: folder.path().join("password"),
             presets_file: folder.path().join("presets.json"),
             bundle_file: folder.path().join("bundle.raucb"),
+            recording_file: folder.path().join("recording.wav"),
         };
-        Self { router: router(handles, config), board, state, picture, watchers, folder, power }
+        Self {
+            router: router(handles, config),
+            board,
+            state,
+            picture,
+            watchers,
+            meters,
+            listeners,
+            folder,
+            power,
+        }
     }
 
     /// Sends a request as a script on the device does.

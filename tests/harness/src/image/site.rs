@@ -121,7 +121,7 @@ impl Site {
         })?;
         if panel.state()?["room"]["phase"] != "in_channel" {
             // An emulated processor has no time for the voice chain's echo canceller.
-            panel.api("PATCH", "/settings", Some(&json!({"music_mode": true})))?;
+            panel.api("PATCH", "/settings", Some(&json!({"voice_mode": "music"})))?;
             // It may be on its way already.
             let _ = panel.api("POST", "/join", None);
         }
