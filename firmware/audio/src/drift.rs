@@ -29,8 +29,8 @@ const STOPPED: u32 = 10;
 const OFF: f64 = 960.0;
 const OFF_FRAMES: u32 = 30;
 /// Of the loop on phases: samples of skew to ppm, at once and per frame.
-const PHASE_NOW: [f64; 2] = [60.0, 300.0];
-const PHASE_SUM: [f64; 2] = [0.4, 16.0];
+const PHASE_NOW: [f64; 2] = [100.0, 400.0];
+const PHASE_SUM: [f64; 2] = [0.8, 10.0];
 /// Of the loop on the backlog: ppm per sample, and per sample and frame. A time constant of some 10 s.
 const FILL_NOW: f64 = 0.5;
 const FILL_SUM: f64 = 0.000_4;

@@ -59,7 +59,9 @@ fn voice(options: VoiceOptions) -> (u64, [i64; 3]) {
 
 #[test]
 fn our_part_of_a_voice_allocates_nothing() {
-    assert_eq!(voice(plain()), (0, [0; 3]));
+    for echo in [EchoControl::Off, EchoControl::Long] {
+        assert_eq!(voice(VoiceOptions { echo, ..plain() }), (0, [0; 3]), "{echo:?}");
+    }
 }
 
 #[test]
