@@ -45,6 +45,8 @@ struct Heard {
     echo: Vec<f32>,
     said: Vec<f32>,
     out: Vec<f32>,
+    /// What the linear filter left.
+    left: Vec<f32>,
     delay_ms: Vec<Option<u32>>,
     ppm: Vec<f32>,
 }
@@ -86,7 +88,8 @@ impl Scene {
         let echo = self.echo(&played);
         let mut chain = CaptureChain::new(&array(1), options).unwrap();
         let (mut talker, mut hiss) = (Speech::new(90), Noise::new(5));
-        let mut heard = Heard { echo, said: vec![], out: vec![], delay_ms: vec![], ppm: vec![] };
+        let mut heard =
+            Heard { echo, said: vec![], out: vec![], left: vec![], delay_ms: vec![], ppm: vec![] };
         let mut pushed = 0;
         for frame in 0..frames {
             let due = ((frame + 1) as f64 * (1.0 + self.ppm * 1e-6)) as usize;
@@ -104,6 +107,7 @@ impl Scene {
             chain.process(&microphone);
             heard.said.extend(said);
             heard.out.extend(chain.signals().map_or([0.0; FRAME], |signals| *signals.output));
+            heard.left.extend(chain.signals().map_or([0.0; FRAME], |signals| signals.echo_removed[0]));
             heard.delay_ms.push(chain.meters().echo_delay_ms);
             heard.ppm.push(chain.meters().clock_drift_ppm.unwrap());
         }
@@ -220,6 +224,9 @@ fn a_speaker_that_is_told_of_in_bursts_is_the_same() {
 fn two_channels_with_ways_of_their_own_are_both_removed() {
     let heard = Scene { channels: 2, seconds: 8, ..Scene::default() }.run();
     assert!(heard.removed(4.0..8.0) > 30.0, "{} dB", heard.removed(4.0..8.0));
+    // Mixed into one they could not be told apart.
+    let linear = db(&heard.echo[4 * SECOND..]) - db(&heard.left[4 * SECOND..]);
+    assert!(linear > 15.0, "the filter alone removes {linear} dB");
 }
 
 #[test]
