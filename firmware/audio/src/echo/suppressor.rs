@@ -27,7 +27,7 @@ const TAIL_KEEP: f32 = 0.93;
 const SPREAD: f32 = 0.003;
 /// Steps of the leak per frame, dB: nobody talks and more is heard, somebody talks and more is heard, less is heard.
 const UP_DB: f32 = 0.5;
-const UP_NEAR_DB: f32 = 0.03;
+const UP_NEAR_DB: f32 = 0.02;
 const DOWN_DB: f32 = 0.3;
 const LEAST_LEAK: f32 = 1e-5;
 /// Somebody talks for sure when the sum of the bands is this far above the model, and surely not when below. dB.
