@@ -1,7 +1,7 @@
 //! Whether somebody speaks.
 
 use crate::FRAME;
-use crate::echo::{BINS, Spectrum, Transform, WINDOW};
+use crate::transform::{BINS, Spectrum, Transform, WINDOW};
 
 /// Bins of a voice, 50 Hz apart: 200 Hz to 4 kHz, in bands of so many.
 const LOW: usize = 4;

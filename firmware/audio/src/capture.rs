@@ -1,5 +1,7 @@
 //! Microphones to packets.
 
+use crate::beam::{Direction, MicrophoneFault};
+use crate::echo::MAX_MICROPHONES;
 use crate::encode::PacketEncoder;
 use crate::level::{dbov, sane};
 use crate::mode::{Gate, Mode, Modes};
@@ -46,6 +48,10 @@ pub struct CaptureMeters {
     pub limiter_db: f32,
     /// Keys, pens and knocks that were taken down.
     pub knocks: u64,
+    /// Where somebody talks; `None` before anybody did, and for microphones that cannot tell.
+    pub direction: Option<Direction>,
+    /// What is wrong with each microphone, by its channel.
+    pub microphone_faults: [Option<MicrophoneFault>; MAX_MICROPHONES],
 }
 
 /// The most channels a speaker may have.
@@ -56,7 +62,7 @@ struct Lane {
     policy: OpusPolicy,
 }
 
-/// The chain: echo canceller, one voice of all microphones, noise suppression, gain, Opus; in music mode Opus alone.
+/// The chain: echo canceller, beam, noise suppression, gain, Opus; in music mode Opus alone.
 pub struct CaptureChain {
     microphones: usize,
     modes: Modes,
@@ -87,7 +93,7 @@ impl CaptureChain {
             microphones: array.channels(),
             modes: Modes::new(),
             muted: false,
-            voice: Voice::new(array.channels(), &options)?,
+            voice: Voice::new(&array.geometry, &options)?,
             far: vec![0.0; FRAME * MAX_CHANNELS],
             lanes: [
                 lane(OpusPolicy::voice(&options), PacketEncoder::voice)?,
@@ -247,6 +253,11 @@ impl CaptureChain {
     pub fn meters(&self) -> CaptureMeters {
         let (echo_removed_db, echo_delay_ms, clock_drift_ppm) = self.voice.echo_statistics();
         let (gain_db, limiter_db, voice_active) = self.voice.levels();
+        let mut microphone_faults = [None; MAX_MICROPHONES];
+        for (channel, fault) in self.voice.microphone_faults() {
+            microphone_faults[channel] = Some(fault);
+        }
+        let direction = self.voice.direction();
         CaptureMeters {
             echo_removed_db,
             echo_delay_ms,
@@ -255,6 +266,8 @@ impl CaptureChain {
             gain_db,
             limiter_db,
             knocks: self.voice.knocks(),
+            direction,
+            microphone_faults,
             ..self.meters
         }
     }

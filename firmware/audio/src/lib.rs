@@ -7,6 +7,7 @@
 
 mod activity;
 mod alignment;
+mod beam;
 mod capture;
 mod decode;
 mod delay;
@@ -33,8 +34,10 @@ mod recorder;
 mod redundancy;
 mod stretch;
 mod track;
+mod transform;
 mod voice;
 
+pub use beam::{Direction, MicrophoneFault};
 pub use capture::{CaptureChain, CaptureMeters, EncodedAudio};
 pub use echo::EchoControl;
 pub use equalizer::{Band, BandError, Equalizer, EqualizerSettings, MAX_BANDS};

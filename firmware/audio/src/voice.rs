@@ -1,6 +1,7 @@
 //! From all microphones to one clean voice: echo, noise, gain.
 
 use crate::activity::Activity;
+use crate::beam::{Beam, Direction, MicrophoneFault};
 use crate::echo::{Echo, EchoControl, MAX_MICROPHONES};
 use crate::equalizer::{Equalizer, EqualizerSettings};
 use crate::gain::{Gain, Heard};
@@ -11,6 +12,7 @@ use crate::limiter::Limiter;
 use crate::noise::Noise;
 use crate::recorder::{Signals, Taps};
 use crate::{AudioError, FRAME};
+use rostrum_hal::microphone::Position;
 use std::time::Duration;
 
 /// What the noise suppressor holds back, measured.
@@ -82,6 +84,7 @@ impl Default for VoiceOptions {
 pub(crate) struct Voice {
     microphones: usize,
     echo: Echo,
+    beam: Beam,
     noise: Option<Noise>,
     /// The same at its least, for voices with the room around them.
     gentle_noise: Option<Noise>,
@@ -107,13 +110,15 @@ pub(crate) struct Voice {
 }
 
 impl Voice {
-    pub(crate) fn new(microphones: usize, options: &VoiceOptions) -> Result<Self, AudioError> {
+    pub(crate) fn new(geometry: &[Position], options: &VoiceOptions) -> Result<Self, AudioError> {
+        let microphones = geometry.len();
         if !(1..=MAX_MICROPHONES).contains(&microphones) {
             return Err(AudioError::Microphones { channels: microphones, max: MAX_MICROPHONES });
         }
         Ok(Self {
             microphones,
             echo: Echo::new(options.echo, microphones, usize::from(options.speaker_channels)),
+            beam: Beam::new(geometry),
             noise: Noise::new(options.noise),
             gentle_noise: (options.noise != NoiseSuppression::Off)
                 .then(|| Noise::new(NoiseSuppression::Low))
@@ -142,7 +147,7 @@ impl Voice {
     pub(crate) fn delay(&self) -> Duration {
         let noise = if self.noise.is_some() || self.knock.is_some() { NOISE_DELAY } else { Duration::ZERO };
         let limiter = if self.gain.is_some() { Limiter::DELAY } else { Duration::ZERO };
-        self.echo.delay() + noise + limiter
+        self.echo.delay() + self.beam.delay() + noise + limiter
     }
 
     /// What the speaker will play: one frame, interleaved.
@@ -174,13 +179,12 @@ impl Voice {
         self.hear(microphones);
         self.echo.cancel(&self.heard, &mut self.cancelled, &mut self.echoes);
         self.taps.echo_removed.copy_from_slice(&self.cancelled);
-        mean(&self.cancelled, &mut self.voice);
-        mean(&self.echoes, &mut self.voice_echo);
-        self.taps.beam = self.voice;
+        self.beam.process(&self.cancelled, &self.echoes, &mut self.voice, &mut self.voice_echo);
         // What is taken as echo is more than half of what is left: more of it may be left than of a talker.
         let echo = energy(&self.voice_echo) > 0.5 * energy(&self.voice);
         self.echo.suppress(&mut self.voice, &self.voice_echo);
         self.voice.iter_mut().for_each(|sample| *sample = sane(*sample));
+        self.taps.beam = self.voice;
         self.speaks = self.activity.process(&self.voice);
         if let Some(knock) = &mut self.knock {
             knock.hear(&self.voice);
@@ -240,17 +244,19 @@ impl Voice {
         (self.gain.as_ref().map(Gain::gain_db), self.limiter.reduction_db(), self.speaks)
     }
 
+    /// Where somebody talks.
+    pub(crate) fn direction(&self) -> Option<Direction> {
+        self.beam.direction()
+    }
+
+    /// Microphones that are not as the profile says.
+    pub(crate) fn microphone_faults(&self) -> impl Iterator<Item = (usize, MicrophoneFault)> + '_ {
+        self.beam.faults()
+    }
+
     /// See [`Echo::statistics`].
     pub(crate) fn echo_statistics(&self) -> (Option<f32>, Option<u32>, Option<f32>) {
         self.echo.statistics()
-    }
-}
-
-/// The mean of all planes.
-fn mean(planes: &[[f32; FRAME]], to: &mut [f32; FRAME]) {
-    let share = 1.0 / planes.len() as f32;
-    for (i, to) in to.iter_mut().enumerate() {
-        *to = planes.iter().map(|plane| plane[i]).sum::<f32>() * share;
     }
 }
 

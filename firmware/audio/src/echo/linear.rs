@@ -7,8 +7,8 @@
 //! (*doubt*) and how loud the talker is (*noise*), so it learns fast when it knows little and stands still while
 //! somebody talks, without any detector. It adds no delay.
 
-use super::transform::{BINS, Spectrum, Transform, WINDOW};
 use crate::FRAME;
+use crate::transform::{BINS, Spectrum, Transform, WINDOW};
 
 /// Doubt at the start: the echo in a bin may be a third of what was played, less in later partitions (-19 dB
 /// in 200 ms), and more where the first frames say so.

@@ -7,17 +7,16 @@
 mod engine;
 mod linear;
 mod suppressor;
-mod transform;
 
 pub use engine::EchoControl;
 pub(crate) use engine::{Echo, MAX_MICROPHONES};
 
 use suppressor::Suppressor;
-pub(crate) use transform::{BINS, Spectrum, Transform, WINDOW};
 
 use crate::FRAME;
 use crate::alignment::Alignment;
 use crate::drift::{Drift, milliseconds};
+use crate::transform::Transform;
 use linear::{Far, Linear, QUICK, STEADY};
 
 /// Most channels of a speaker that are told apart; more are folded into these.

@@ -8,8 +8,8 @@
 //! the prior of Y. Ephraim and D. Malah, "Speech enhancement using a minimum mean-square error short-time spectral
 //! amplitude estimator", 1984; it acts through a short filter in time, so that only 5 ms are added.
 
-use super::transform::{BINS, Spectrum, Transform, WINDOW};
 use crate::FRAME;
+use crate::transform::{BINS, Spectrum, Transform, WINDOW};
 use std::time::Duration;
 
 /// Bands: 100 Hz wide below 1 kHz, a tenth of their place above.
