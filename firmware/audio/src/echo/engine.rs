@@ -136,11 +136,15 @@ impl Echo {
     }
 }
 
+/// Frames of echo before anything is said of it.
+const SEEN: u32 = 20;
+
 /// Echo return loss enhancement over the last second or so in which only the far end talked.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Meter {
     heard: f32,
     sums: [f32; 2],
+    frames: u32,
 }
 
 impl Meter {
@@ -149,12 +153,14 @@ impl Meter {
             for (sum, energy) in self.sums.iter_mut().zip([self.heard, left]) {
                 *sum += 0.02 * (energy - *sum);
             }
+            self.frames = self.frames.saturating_add(1);
         }
     }
 
     fn removed_db(&self) -> Option<f32> {
         let [heard, left] = self.sums;
-        (heard > 0.0).then(|| 10.0 * (heard / left.max(1e-12)).log10())
+        // A filter that finds nothing takes something for an echo at first.
+        (self.frames >= SEEN && heard > 0.0).then(|| 10.0 * (heard / left.max(1e-12)).log10())
     }
 }
 
