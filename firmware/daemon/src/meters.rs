@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use rostrum_audio::{CaptureMeters, FRAME};
+use rostrum_audio::{CaptureMeters, FRAME, MicrophoneFault};
 use rostrum_panel::{MicrophoneMeter, VoiceMeters, VoiceMode, Watchers};
 use tokio::sync::watch;
 
@@ -101,12 +101,37 @@ pub(crate) fn names(bits: u32) -> String {
     }
 }
 
+/// What is wrong with microphones of an array: those that give nothing at all, and what the beam finds.
+pub(crate) fn complaint(dead: u32, chain: &CaptureMeters) -> Option<String> {
+    let found = |wanted: fn(&MicrophoneFault) -> bool| -> u32 {
+        let faults = (0..).zip(&chain.microphone_faults);
+        let of_kind = faults.filter(|(_, fault)| fault.as_ref().is_some_and(wanted));
+        of_kind.fold(0, |bits, (i, _): (u32, _)| bits | 1 << i)
+    };
+    let dead = dead | found(|fault| *fault == MicrophoneFault::Dead);
+    let loud = found(|fault| *fault == MicrophoneFault::Loud);
+    let swapped = found(|fault| matches!(fault, MicrophoneFault::SwappedWith(_)));
+    let all = [
+        (dead, "gives nothing"),
+        (loud, "is much louder than the others"),
+        (swapped, "is in another's place"),
+    ];
+    let told: Vec<_> = all
+        .iter()
+        .filter(|(bits, _)| *bits != 0)
+        .map(|(bits, what)| format!("number {} {what}", names(*bits)))
+        .collect();
+    (!told.is_empty()).then(|| told.join("; "))
+}
+
 impl MeterBoard {
     /// As the panel shows it.
     fn shown(&self) -> VoiceMeters {
         let reading = *self.0.lock();
         let Reading { microphones, power, dead, muted, mode, chain } = reading;
         let heard = |value: Option<f32>| value.filter(|_| !muted);
+        let direction = chain.direction.filter(|_| mode_has_voice(mode) && !muted);
+        let is_trusted = |i: usize| chain.microphone_faults.get(i).is_none_or(Option::is_none);
         let decibel = |power: f32| (10.0 * power.max(1e-12).log10()).max(FLOOR_DB);
         VoiceMeters {
             mode,
@@ -114,7 +139,7 @@ impl MeterBoard {
             microphones: (0..microphones.min(MICROPHONES))
                 .map(|i| MicrophoneMeter {
                     level_dbfs: heard(Some(decibel(power[i]))),
-                    ok: dead >> i & 1 == 0,
+                    ok: dead >> i & 1 == 0 && is_trusted(i),
                 })
                 .collect(),
             sent_dbov: heard(chain.level_dbov.map(|level| -f32::from(level))),
@@ -123,7 +148,9 @@ impl MeterBoard {
             echo_removed_db: chain.echo_removed_db.filter(|db| db.is_finite()),
             echo_delay_ms: chain.echo_delay_ms,
             clock_drift_ppm: chain.clock_drift_ppm.filter(|ppm| ppm.is_finite()),
-            ..VoiceMeters::default()
+            // Clockwise from straight ahead there, counter-clockwise from the right here.
+            direction_deg: direction.map(|found| (90.0 - found.azimuth_deg).rem_euclid(360.0)),
+            direction_confidence: direction.map(|found| found.confidence),
         }
     }
 }
@@ -192,6 +219,33 @@ mod tests {
         let ok = |meters: VoiceMeters| meters.microphones.iter().map(|meter| meter.ok).collect::<Vec<_>>();
         assert_eq!(ok(reading(0.0, false)), [true, false]);
         assert_eq!(ok(reading(1e-5, false)), [true, true]);
+    }
+
+    #[test]
+    fn the_talkers_direction_is_told_unless_the_room_is_muted() {
+        let board = MeterBoard::default();
+        let direction = Some(rostrum_audio::Direction { azimuth_deg: -30.0, confidence: 0.8 });
+        for muted in [false, true] {
+            let chain = CaptureMeters { direction, ..CaptureMeters::default() };
+            Ear::new().tell(&board, 4, muted, VoiceMode::Voice, chain);
+            let shown = board.shown();
+            assert_eq!(shown.direction_deg, (!muted).then_some(120.0));
+            assert_eq!(shown.direction_confidence, (!muted).then_some(0.8));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_each_microphone_is_said() {
+        let mut chain = CaptureMeters::default();
+        assert_eq!(complaint(0, &chain), None);
+        chain.microphone_faults[1] = Some(MicrophoneFault::Loud);
+        chain.microphone_faults[2] = Some(MicrophoneFault::SwappedWith(3));
+        chain.microphone_faults[3] = Some(MicrophoneFault::SwappedWith(2));
+        let said = complaint(0b1, &chain).unwrap_or_default();
+        assert_eq!(
+            said,
+            "number 1 gives nothing; number 2 is much louder than the others; number 3 and 4 is in another's place"
+        );
     }
 
     #[test]

@@ -257,12 +257,13 @@ impl Capture {
     /// Exact silence for a while means that nothing is connected.
     fn look_alive(&mut self, samples: &[f32], microphones: usize) {
         if self.ear.hear(samples, microphones) {
-            match self.ear.dead(microphones) {
-                0 => self.some.healthy(),
-                dead => self.some.faulty(format!("number {} gives nothing", meters::names(dead))),
+            let chain = self.chain.meters();
+            match meters::complaint(self.ear.dead(microphones), &chain) {
+                None => self.some.healthy(),
+                Some(complaint) => self.some.faulty(complaint),
             }
             let muted = !self.switches.open.load(SeqCst);
-            self.ear.tell(&self.meters, microphones, muted, self.switches.mode(), self.chain.meters());
+            self.ear.tell(&self.meters, microphones, muted, self.switches.mode(), chain);
         }
         if samples.iter().any(|sample| *sample != 0.0) {
             self.heard = Instant::now();
