@@ -30,6 +30,8 @@ const GLIDE: f32 = 0.35;
 const QUICK_GLIDE: f32 = 0.75;
 /// An echo estimate this much weaker than what is heard (power) does not disturb the search for talkers.
 const ECHO_SHARE: f32 = 0.25;
+/// Frames after an echo in which all microphones count alike: a second.
+const AFTER_ECHO: u32 = 100;
 
 /// From the microphones' planes to one voice.
 pub(crate) struct Beam {
@@ -51,6 +53,8 @@ struct Array {
     heard: Vec<Spectrum>,
     echoes: Vec<Spectrum>,
     sum: Spectrum,
+    /// Frames until the beam is trusted again after an echo.
+    echoing: u32,
 }
 
 impl Beam {
@@ -118,6 +122,7 @@ impl Array {
             heard: vec![Spectrum::zero(); microphones],
             echoes: vec![Spectrum::zero(); microphones],
             sum: Spectrum::zero(),
+            echoing: 0,
             steering,
         }
     }
@@ -141,7 +146,11 @@ impl Array {
         } else {
             self.finder.rest();
         }
-        self.weights.aim(&self.steering, self.finder.target(), self.finder.intruder(), trusted);
+        // What is left of an echo leads it astray: the mean of all understands talkers better then.
+        let sounds = energy(echoes) > 1e-7;
+        self.echoing = if clear || !sounds { self.echoing.saturating_sub(1) } else { AFTER_ECHO };
+        let target = self.finder.target().filter(|_| self.echoing == 0);
+        self.weights.aim(&self.steering, target, self.finder.intruder(), trusted);
         self.weights.glide(if self.finder.is_new() { QUICK_GLIDE } else { GLIDE });
         self.synthesise(0, voice);
         self.synthesise(1, echo);
