@@ -37,9 +37,7 @@ pub struct PlayOut {
     notifications: Notifications,
     volume: f32,
     volume_now: f32,
-    reference: [f32; FRAME],
-    /// The same of each channel.
-    planes: Vec<[f32; FRAME]>,
+    reference: Vec<f32>,
 }
 
 impl PlayOut {
@@ -59,8 +57,7 @@ impl PlayOut {
             notifications: Notifications::new(),
             volume: 1.0,
             volume_now: 1.0,
-            reference: [0.0; FRAME],
-            planes: vec![[0.0; FRAME]; channels],
+            reference: vec![0.0; FRAME * channels],
         })
     }
 
@@ -155,25 +152,20 @@ impl PlayOut {
         self.notifications.mix(out, self.channels, loudest < SPEECH);
         let next = self.volume_now + (self.volume - self.volume_now).clamp(-FASTEST, FASTEST);
         let step = (next - self.volume_now) / FRAME as f32;
-        for (i, samples) in out.chunks_exact_mut(self.channels).enumerate() {
+        for samples in out.chunks_exact_mut(self.channels) {
             self.volume_now += step;
-            for (sample, plane) in samples.iter_mut().zip(&mut self.planes) {
+            for sample in samples {
                 *sample = soft_clip(sane(*sample * self.volume_now));
-                plane[i] = *sample;
             }
-            self.reference[i] = samples.iter().sum::<f32>() / samples.len() as f32;
         }
+        self.reference.copy_from_slice(out);
         self.volume_now = next;
     }
 
-    /// What the last [`PlayOut::mix`] gave, mono, 480 samples: what the echo canceller must know.
+    /// What the last [`PlayOut::mix`] gave, 480 samples of each channel, interleaved: what the echo canceller must
+    /// know ([`crate::CaptureChain::playback`]).
     pub fn reference(&self) -> &[f32] {
         &self.reference
-    }
-
-    /// The same of each channel of the speaker, for a canceller that tells them apart.
-    pub fn reference_planes(&self) -> &[[f32; FRAME]] {
-        &self.planes
     }
 
     /// Loudness of each track in its last period, before the volume.

@@ -143,3 +143,39 @@ fn sixteen_tracks_from_packet_to_speaker_allocate_nothing_even_under_loss_and_hi
     assert_eq!(count, 0);
     assert!(play.statistics(TrackKey(1)).unwrap().left_out > 0);
 }
+
+#[test]
+fn five_minutes_of_a_sender_whose_clock_is_off_leak_nothing_and_drift_nowhere() {
+    let (mut sender, mut speech) = (Sender::new(plain()), Speech::new(3));
+    let spoken: Vec<Packet> = (0..100)
+        .map(|_| {
+            let mut sound: Vec<f32> = speech.frame().into_iter().chain(speech.frame()).collect();
+            sender.packet(|| sound.pop().unwrap())
+        })
+        .collect();
+    for ppm in [-250.0, 250.0] {
+        let mut play = PlayOut::new(1).unwrap();
+        let (mut ms, mut frames, mut longest) = (0.0, 0_u64, std::time::Duration::ZERO);
+        let count = allocations(|| {
+            for i in 0..15_000_u32 {
+                let arrives = f64::from(i) * 20.0 * (1.0 + ppm * 1e-6);
+                while ms < arrives {
+                    play.mix(&mut [0.0; FRAME]);
+                    (ms, frames) = (ms + 10.0, frames + 1);
+                }
+                if i % 31 != 0 {
+                    let opus = &spoken[i as usize % spoken.len()].opus;
+                    play.push(TrackKey(1), i as u16, i.wrapping_mul(960), opus, at(arrives));
+                }
+                if i > 100 && i % 50 == 0 {
+                    longest = longest.max(play.statistics(TrackKey(1)).unwrap().delay);
+                }
+            }
+        });
+        assert_eq!(count, 0);
+        assert!(frames >= 29_900, "{frames}");
+        let statistics = play.statistics(TrackKey(1)).unwrap();
+        assert!(longest.as_millis() <= 60, "{longest:?} at {ppm} ppm, {statistics:?}");
+        assert!(statistics.concealed + statistics.recovered < 15_000 * 960 / 20, "{statistics:?}");
+    }
+}
