@@ -303,6 +303,9 @@ pub enum Media {
         rtp_timestamp: u32,
         /// It can be decoded without others.
         key_frame: bool,
+        /// The publisher's wall clock, since 1900, when it was captured, by sender reports (RFC 3550 §6.4.1). Sound
+        /// and picture of one publisher are in step by it. `None` before the first report.
+        captured: Option<Duration>,
         /// When its last packet arrived, on `CLOCK_MONOTONIC`.
         arrival: Duration,
     },
@@ -316,6 +319,8 @@ pub enum Media {
         sequence: u64,
         /// 48 kHz clock of the publisher.
         rtp_timestamp: u32,
+        /// As of a picture.
+        captured: Option<Duration>,
         /// When it arrived, on `CLOCK_MONOTONIC`.
         arrival: Duration,
     },

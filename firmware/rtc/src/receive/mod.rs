@@ -5,6 +5,7 @@ mod feedback;
 pub(crate) mod h264;
 mod nack;
 mod reorder;
+mod sender_clock;
 mod statistics;
 mod stream;
 mod vpx;
@@ -189,7 +190,7 @@ impl Receiver {
         if let Some(report) = packet.as_any().downcast_ref::<SenderReport>()
             && let Some(stream) = self.streams.get_mut(&report.ssrc)
         {
-            stream.sender_report(report.ntp_time, now);
+            stream.sender_report(report.rtp_time, report.ntp_time, now);
         }
     }
 
@@ -282,6 +283,7 @@ impl Receiver {
                     data: frame.data,
                     rtp_timestamp: frame.rtp_timestamp,
                     key_frame: frame.key,
+                    captured: stream.captured(frame.rtp_timestamp),
                     arrival: self.clock.since_start(frame.arrival),
                 });
             }
@@ -295,6 +297,7 @@ impl Receiver {
                     opus: packet.payload,
                     sequence,
                     rtp_timestamp: packet.timestamp,
+                    captured: stream.captured(packet.timestamp),
                     arrival: self.clock.since_start(arrival),
                 });
             }

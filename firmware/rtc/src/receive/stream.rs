@@ -15,6 +15,7 @@ use super::{
     nack::Nack,
     patience,
     reorder::Reorder,
+    sender_clock::SenderClock,
     statistics::Reception,
 };
 use crate::{
@@ -39,6 +40,7 @@ pub(super) struct Stream {
     extender: Extender,
     media: Media,
     reception: Reception,
+    sender_clock: SenderClock,
     last_packet: Instant,
     wanted: bool,
     last_request: Option<Instant>,
@@ -58,6 +60,7 @@ impl Stream {
             extender: Extender::default(),
             media,
             reception: Reception::new(clock_rate(codec), now),
+            sender_clock: SenderClock::new(clock_rate(codec)),
             last_packet: now,
             wanted: false,
             last_request: None,
@@ -99,8 +102,15 @@ impl Stream {
         }
     }
 
-    pub(super) fn sender_report(&mut self, ntp: u64, now: Instant) {
+    /// A sender report: the RTP timestamp `rtp` is `ntp` by the publisher's wall clock.
+    pub(super) fn sender_report(&mut self, rtp: u32, ntp: u64, now: Instant) {
         self.reception.sender_report(ntp, now);
+        self.sender_clock.report(rtp, ntp);
+    }
+
+    /// See [`SenderClock::captured`].
+    pub(super) fn captured(&self, rtp: u32) -> Option<Duration> {
+        self.sender_clock.captured(rtp)
     }
 
     pub(super) fn request_key_frame(&mut self) {
