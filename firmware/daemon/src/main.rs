@@ -11,6 +11,7 @@ mod factory_reset;
 mod guest_link;
 mod input;
 mod lights;
+mod lip_sync;
 mod loan;
 mod losses;
 mod memory;
@@ -51,6 +52,7 @@ use crate::{
     devices::{Exchange, SwitchedControls},
     factory_reset::FactoryReset,
     lights::Lights,
+    lip_sync::InStep,
     memory::Memory,
     people::People,
     pulse::{Pulse, Pulses},
@@ -234,12 +236,14 @@ async fn work(
         })
     });
     let camera = camera.transpose()?;
+    let in_step = InStep::default();
     let voice = voice::start(VoiceWiring {
         microphones: board.microphones,
         lend_microphones: lenders.microphones,
         speaker: board.speaker,
         lend_speaker: lenders.speaker,
         outlet: outlet.clone(),
+        in_step: in_step.clone(),
         counters: Arc::clone(&counters),
         inputs: inputs.clone(),
         pulses: pulses.clone(),
@@ -346,7 +350,7 @@ async fn work(
         screen,
         screen_switch,
         outlet,
-        inlets: Inlets { inputs: inputs.clone(), screen: screen_feed, play: voice.play },
+        inlets: Inlets { inputs: inputs.clone(), screen: screen_feed, play: voice.play, in_step },
         counters,
         inputs,
         settings: kept.settings,

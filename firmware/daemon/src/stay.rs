@@ -3,7 +3,12 @@
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc,
+    },
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -15,6 +20,7 @@ use rostrum_rtc::{Event, Media, Rid, Terminal, TerminalOptions, TrackSid};
 
 use crate::{
     input::{Input, Inputs},
+    lip_sync::{InStep, Waiting},
     screen::ScreenFeed,
     voice::Play,
 };
@@ -71,6 +77,7 @@ pub(crate) struct Inlets {
     pub(crate) inputs: Inputs,
     pub(crate) screen: ScreenFeed,
     pub(crate) play: mpsc::Sender<Play>,
+    pub(crate) in_step: InStep,
 }
 
 /// The present stay. Dropping it ends it without a word.
@@ -94,11 +101,23 @@ impl Stay {
                 }
             }
         });
-        let mut incoming =
-            Incoming { terminal: terminal.clone(), inlets: inlets.clone(), decoders: HashMap::new() };
+        let mut incoming = Incoming {
+            terminal: terminal.clone(),
+            inlets: inlets.clone(),
+            decoders: HashMap::new(),
+            waiting: Waiting::new(),
+        };
         tokio::spawn(async move {
-            while let Some(media) = media.recv().await {
-                incoming.take(media);
+            loop {
+                let due = incoming.next_due();
+                tokio::select! {
+                    media = media.recv() => match media {
+                        Some(media) => incoming.take(media),
+                        None => break,
+                    },
+                    () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {}
+                }
+                incoming.decode_due();
             }
         });
         Self { number, terminal, outlet: outlet.clone(), inlets: inlets.clone() }
@@ -106,6 +125,7 @@ impl Stay {
 
     /// What an event means for media: tracks that are gone fall silent. Their seats go with the next scene.
     pub(crate) fn follow(&self, event: &Event) {
+        self.inlets.in_step.follow(event);
         match event {
             Event::TrackRemoved(sid) => {
                 // The receivers end only with the program.
@@ -133,7 +153,7 @@ impl Drop for Stay {
 }
 
 /// A number for a track, as the play-out knows it.
-fn key_of(sid: &TrackSid) -> TrackKey {
+pub(crate) fn key_of(sid: &TrackSid) -> TrackKey {
     let mut hasher = DefaultHasher::new();
     sid.as_str().hash(&mut hasher);
     TrackKey(hasher.finish())
@@ -143,13 +163,30 @@ fn key_of(sid: &TrackSid) -> TrackKey {
 struct Incoming {
     terminal: Terminal,
     inlets: Inlets,
-    decoders: HashMap<TrackSid, (Codec, Decoder)>,
+    decoders: HashMap<TrackSid, DecoderOf>,
+    waiting: Waiting<Picture>,
+}
+
+/// The decoder of one track.
+struct DecoderOf {
+    codec: Codec,
+    decoder: Decoder,
+    /// How long the last picture was in it, microseconds.
+    took_us: Arc<AtomicU64>,
+}
+
+/// An encoded picture that may have to wait for its sound.
+struct Picture {
+    track: TrackSid,
+    codec: Codec,
+    data: Bytes,
+    key_frame: bool,
 }
 
 impl Incoming {
     fn take(&mut self, media: Media) {
         match media {
-            Media::Video { track, codec, data, key_frame, arrival, .. } => {
+            Media::Video { track, codec, data, key_frame, captured, arrival, .. } => {
                 let codec = match codec {
                     rostrum_rtc::Codec::H264 => Codec::H264,
                     rostrum_rtc::Codec::Vp8 => Codec::Vp8,
@@ -157,30 +194,58 @@ impl Incoming {
                     rostrum_rtc::Codec::Av1 => Codec::Av1,
                     rostrum_rtc::Codec::Opus => return,
                 };
-                if let Some(decoder) = self.decoder(&track, codec) {
-                    decoder.push(&data, Timestamp::from_clock(arrival), key_frame);
-                }
+                let took_us = self.decoders.get(&track).map_or(0, |of| of.took_us.load(Relaxed));
+                let decoding = Duration::from_micros(took_us);
+                let came = Timestamp::from_clock(arrival);
+                let hold = self.inlets.in_step.picture(&track, captured, came, decoding);
+                let due = Timestamp::from_clock(arrival + hold);
+                self.waiting.push(&track.clone(), due, Picture { track, codec, data, key_frame });
             }
-            Media::Audio { track, opus, sequence, rtp_timestamp, arrival } => {
-                let arrival = Timestamp::from_clock(arrival);
-                let play = Play::Packet { track: key_of(&track), sequence, rtp_timestamp, opus, arrival };
+            Media::Audio { track, opus, sequence, rtp_timestamp, captured, arrival } => {
+                let (track, arrival) = (key_of(&track), Timestamp::from_clock(arrival));
+                self.inlets.in_step.sound(track, captured, arrival);
+                let play = Play::Packet { track, sequence, rtp_timestamp, opus, arrival };
                 let _ = self.inlets.play.send(play);
+            }
+        }
+    }
+
+    /// When the next picture that waits is to be decoded.
+    fn next_due(&self) -> Option<Instant> {
+        let wait = self.waiting.next_due()?.saturating_since(Timestamp::now());
+        Some(Instant::now() + wait)
+    }
+
+    fn decode_due(&mut self) {
+        let now = Timestamp::now();
+        while let Some(Picture { track, codec, data, key_frame }) = self.waiting.pop(now) {
+            if let Some(decoder) = self.decoder(&track, codec) {
+                decoder.push(&data, now, key_frame);
             }
         }
     }
 
     /// The track's decoder, made when its first frame comes or its codec changes.
     fn decoder(&mut self, track: &TrackSid, codec: Codec) -> Option<&mut Decoder> {
-        if self.decoders.get(track).is_none_or(|(present, _)| *present != codec) {
+        if self.decoders.get(track).is_none_or(|present| present.codec != codec) {
             let (screen, sid) = (self.inlets.screen.clone(), track.to_string());
             let (terminal, asked) = (self.terminal.clone(), track.clone());
+            let took_us = Arc::new(AtomicU64::new(0));
+            let took = Arc::clone(&took_us);
             let decoder = Decoder::new(
                 codec,
-                Box::new(move |frame| screen.push(&sid, frame)),
+                Box::new(move |frame| {
+                    // A picture's time is that of its going in.
+                    let time = Timestamp::now().saturating_since(frame.capture_time);
+                    took.store(time.as_micros() as u64, Relaxed);
+                    screen.push(&sid, frame);
+                }),
                 Box::new(move || terminal.request_key_frame(&asked)),
             );
             match decoder {
-                Ok(decoder) => drop(self.decoders.insert(track.clone(), (codec, decoder))),
+                Ok(decoder) => {
+                    self.decoders.insert(track.clone(), DecoderOf { codec, decoder, took_us });
+                }
                 Err(error) => {
                     log::error!(codec:?, error:%; "pictures of this codec cannot be decoded");
                     return None;
@@ -191,6 +256,6 @@ impl Incoming {
         if self.decoders.len() > 64 {
             self.decoders.retain(|sid, _| sid == track);
         }
-        self.decoders.get_mut(track).map(|(_, decoder)| decoder)
+        self.decoders.get_mut(track).map(|of| &mut of.decoder)
     }
 }

@@ -5,7 +5,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::SeqCst},
         mpsc,
     },
     time::{Duration, Instant},
@@ -17,7 +17,7 @@ use ringbuf::{
     HeapRb,
     traits::{Consumer, Producer, Split},
 };
-use rostrum_audio::{CaptureChain, Ducking, FRAME, Mode, PlayOut, TrackKey, VoiceOptions};
+use rostrum_audio::{CaptureChain, Ducking, FRAME, LinkState, Mode, PlayOut, TrackKey, VoiceOptions};
 use rostrum_hal::{
     Timestamp,
     microphone::{ArrayFormat, MicrophoneArray, MicrophoneError},
@@ -25,10 +25,12 @@ use rostrum_hal::{
 };
 use rostrum_panel::VoiceMode;
 use rostrum_room::Part;
+use rostrum_rtc::Statistics;
 
 use crate::{
     counters::Counters,
     input::{Health, Inputs},
+    lip_sync::InStep,
     loan::{Lender, Lent},
     losses::Losses,
     meters::{self, Ear, MeterBoard},
@@ -43,8 +45,12 @@ const DEAD_AFTER: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(200);
 /// Time between two looks whether a device that was lent is back.
 const AWAY: Duration = Duration::from_millis(20);
+/// Periods of the speaker between two looks whether sound and picture are in step: half a second.
+const IN_STEP_TURNS: u32 = 50;
 /// Frames of the speaker's sound that may wait for the echo canceller.
 const REFERENCE_FRAMES: usize = 32;
+/// Channels of a speaker at most.
+const SPEAKER_CHANNELS: usize = 2;
 
 /// What the two threads are told; shared, and never waited for.
 #[derive(Debug, Default)]
@@ -53,6 +59,10 @@ pub(crate) struct VoiceSwitches {
     /// Place in [`VoiceMode::ALL`].
     mode: AtomicU8,
     volume: AtomicU8,
+    /// Channels of the sound that goes to the echo canceller.
+    reference_channels: AtomicU8,
+    /// Loss in thousandths, bits a second (0: not known) and round trip in milliseconds.
+    link: [AtomicU32; 3],
 }
 
 impl VoiceSwitches {
@@ -67,6 +77,23 @@ impl VoiceSwitches {
 
     fn mode(&self) -> VoiceMode {
         VoiceMode::ALL.get(usize::from(self.mode.load(SeqCst))).copied().unwrap_or_default()
+    }
+
+    /// What the stay says of its link: the voice may take half of what there is.
+    pub(crate) fn set_link(&self, statistics: &Statistics) {
+        let round_trip_ms = statistics.round_trip.unwrap_or_default().as_millis();
+        self.link[0].store((statistics.send_loss * 1_000.0) as u32, SeqCst);
+        self.link[1].store(u32::try_from(statistics.estimate_bps / 2).unwrap_or(u32::MAX), SeqCst);
+        self.link[2].store(u32::try_from(round_trip_ms).unwrap_or(u32::MAX), SeqCst);
+    }
+
+    fn link(&self) -> LinkState {
+        let [loss, available_bps, rtt_ms] = [0, 1, 2].map(|i| self.link[i].load(SeqCst));
+        if available_bps == 0 {
+            return LinkState::default();
+        }
+        let rtt = Duration::from_millis(u64::from(rtt_ms));
+        LinkState { loss_percent: loss as f32 / 10.0, available_bps, rtt }
     }
 
     /// Percent, 0..=100.
@@ -122,6 +149,7 @@ pub(crate) struct VoiceWiring {
     pub(crate) speaker: Option<Box<dyn Speaker>>,
     pub(crate) lend_speaker: Lender<Box<dyn Speaker>>,
     pub(crate) outlet: Outlet,
+    pub(crate) in_step: InStep,
     pub(crate) counters: Arc<Counters>,
     pub(crate) inputs: Inputs,
     pub(crate) pulses: Pulses,
@@ -134,11 +162,15 @@ pub(crate) struct VoiceWiring {
 /// When the audio chains refuse the devices' formats.
 pub(crate) fn start(wiring: VoiceWiring) -> anyhow::Result<Voice> {
     let switches = Arc::new(VoiceSwitches::default());
-    let (reference_in, reference_out) = HeapRb::<f32>::new(REFERENCE_FRAMES * FRAME).split();
+    let (reference_in, reference_out) =
+        HeapRb::<f32>::new(REFERENCE_FRAMES * FRAME * SPEAKER_CHANNELS).split();
     let (play, packets) = mpsc::channel();
     let (orders, ordered) = mpsc::channel();
     let meters = Arc::new(MeterBoard::default());
-    let options = wiring.options;
+    // The canceller tells as many channels apart as the speaker has.
+    let has = wiring.speaker.as_ref().map_or(1, |speaker| speaker.format().channels as u8);
+    let speaker_channels = wiring.options.speaker_channels.max(has);
+    let options = VoiceOptions { speaker_channels, ..wiring.options };
     if let Some(microphones) = wiring.microphones {
         let chain =
             CaptureChain::new(&microphones.format(), options).context("the microphones cannot be used")?;
@@ -169,6 +201,9 @@ pub(crate) fn start(wiring: VoiceWiring) -> anyhow::Result<Voice> {
         let player = Player {
             play_out,
             playing: HashSet::new(),
+            in_step: wiring.in_step,
+            output: Duration::ZERO,
+            turn: 0,
             switches: Arc::clone(&switches),
             packets,
             health: Health::of(Part::Speaker, &wiring.inputs),
@@ -208,6 +243,7 @@ impl Capture {
         rostrum_board::ask_for_realtime();
         let mut format = microphones.format();
         let mut samples = vec![0.0; format.period_frames * format.channels()];
+        let mut channels = 0;
         loop {
             self.pulse.beat(Timestamp::now());
             if let Some(ask) = self.lender.asked() {
@@ -222,7 +258,12 @@ impl Capture {
             }
             match microphones.read(&mut samples) {
                 Ok(time) => {
-                    hear_speaker(&mut self.chain, microphones.reference(), &mut played);
+                    let now = self.switches.reference_channels.load(SeqCst);
+                    if std::mem::replace(&mut channels, now) != now {
+                        // What waits is of another speaker.
+                        played.clear();
+                    }
+                    hear_speaker(&mut self.chain, microphones.reference(), &mut played, channels.into());
                     self.look_alive(&samples, format.channels());
                     self.take_orders();
                     self.announce(&mut samples, format.channels());
@@ -309,6 +350,7 @@ impl Capture {
             VoiceMode::Music => Mode::Music,
         };
         self.chain.set_mode(mode);
+        self.chain.set_link(self.switches.link());
         self.chain.set_muted(!self.switches.open.load(SeqCst));
         let Some(packet) = self.chain.process(samples) else { return };
         // It may have been muted while the packet was made.
@@ -320,15 +362,21 @@ impl Capture {
 
 /// Tells the canceller what the speaker plays: as the hardware itself took it back where it does, on the clock of the
 /// microphones and behind the speaker's volume; as it was sent to the speaker otherwise.
-fn hear_speaker(chain: &mut CaptureChain, own: Option<&[f32]>, played: &mut impl Consumer<Item = f32>) {
+fn hear_speaker(
+    chain: &mut CaptureChain,
+    own: Option<&[f32]>,
+    played: &mut impl Consumer<Item = f32>,
+    channels: usize,
+) {
     if let Some(own) = own {
         played.clear();
         return chain.playback(own);
     }
-    let mut far = [0.0; FRAME];
-    while played.occupied_len() >= FRAME {
-        played.pop_slice(&mut far);
-        chain.playback(&far);
+    let mut far = [0.0; FRAME * SPEAKER_CHANNELS];
+    let far = &mut far[..FRAME * channels.clamp(1, SPEAKER_CHANNELS)];
+    while played.occupied_len() >= far.len() {
+        played.pop_slice(far);
+        chain.playback(far);
     }
 }
 
@@ -346,6 +394,10 @@ fn wait_for<T>(mut lent: Lent<T>, pulse: &Pulse) -> T {
 struct Player {
     play_out: PlayOut,
     playing: HashSet<TrackKey>,
+    in_step: InStep,
+    /// From here to the ear, as the speaker says.
+    output: Duration,
+    turn: u32,
     switches: Arc<VoiceSwitches>,
     packets: mpsc::Receiver<Play>,
     health: Health,
@@ -370,11 +422,20 @@ impl Player {
             }
             self.take_packets();
             self.play_out.set_volume(self.switches.volume.load(SeqCst));
+            self.keep_in_step();
+            let mixed = Timestamp::now();
             self.play_out.mix(&mut samples);
             // A canceller that does not keep up loses the newest: it finds the delay again by itself.
-            reference.push_slice(self.play_out.reference());
+            self.switches.reference_channels.store(format.channels as u8, SeqCst);
+            if reference.vacant_len() >= self.play_out.reference().len() {
+                reference.push_slice(self.play_out.reference());
+            }
             match speaker.write(&samples) {
-                Ok(_) | Err(SpeakerError::Underrun) => self.health.healthy(),
+                Ok(heard) => {
+                    self.output = heard.saturating_since(mixed);
+                    self.health.healthy();
+                }
+                Err(SpeakerError::Underrun) => self.health.healthy(),
                 Err(error) => {
                     self.health.faulty(error);
                     // Keep the pace, so that nothing piles up for the time when it is back.
@@ -390,6 +451,21 @@ impl Player {
             Ok(play_out) => self.play_out = play_out,
             // Checked before it came: see `crate::devices`.
             Err(error) => self.health.faulty(error),
+        }
+    }
+
+    /// Sound waits for a picture that is later.
+    fn keep_in_step(&mut self) {
+        self.turn = self.turn.wrapping_add(1);
+        if !self.turn.is_multiple_of(IN_STEP_TURNS) {
+            return;
+        }
+        let now = Timestamp::now();
+        for track in &self.playing {
+            let Some(statistics) = self.play_out.statistics(*track) else { continue };
+            if let Some(wait) = self.in_step.least_wait(*track, now, statistics.needed, self.output) {
+                self.play_out.set_least_wait(*track, wait);
+            }
         }
     }
 
@@ -446,7 +522,7 @@ mod tests {
         for _ in 0..500 {
             let now = speaker.frame();
             ring.push_slice(&elsewhere.frame());
-            hear_speaker(&mut chain, hardware_reference.then_some(&now[..]), &mut played);
+            hear_speaker(&mut chain, hardware_reference.then_some(&now[..]), &mut played, 1);
             let late = FRAME / 2;
             let heard: Vec<f32> =
                 before[late..].iter().chain(&now[..late]).map(|sample| sample * 0.5).collect();

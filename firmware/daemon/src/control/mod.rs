@@ -324,7 +324,10 @@ impl Control {
             }
             Event::Left { reason } => self.left(&reason),
             Event::Data { user, topic, bytes } if topic == MODE_TOPIC => self.mode_wanted(&user, &bytes),
-            Event::Statistics(statistics) => self.rtt = statistics.round_trip,
+            Event::Statistics(statistics) => {
+                self.rtt = statistics.round_trip;
+                self.voice.switches.set_link(&statistics);
+            }
             _ => {}
         }
     }
