@@ -65,7 +65,7 @@ const DEEP_BPS: [u32; 2] = [20_000, 28_000];
 const DEEP_FROM_BPS: u32 = 28_000;
 /// Below this a voice is not sent in silence.
 const SCARCE_BPS: u32 = 20_000;
-/// With a longer way back, sending again comes too late and redundancy is worth its bits earlier.
+/// With a longer way there and back, what is known of the link is older: trouble is reckoned with earlier.
 const LONG_RTT: Duration = Duration::from_millis(120);
 
 /// How lossy a link is, in the steps that settings know.
@@ -73,18 +73,16 @@ const LONG_RTT: Duration = Duration::from_millis(120);
 enum Loss {
     None,
     Some,
-    Much,
     Most,
 }
 
 impl Loss {
     /// The step of `percent`; by `share` of the limits, so that leaving one needs less loss than entering it.
     fn of(percent: f32, share: f32, rtt: Duration) -> Self {
-        let much = if rtt >= LONG_RTT { 5.0 } else { 8.0 };
+        let some = if rtt >= LONG_RTT { 1.0 } else { 2.0 };
         match percent {
             p if p >= 25.0 * share => Self::Most,
-            p if p >= much * share => Self::Much,
-            p if p >= 2.0 * share => Self::Some,
+            p if p >= some * share => Self::Some,
             _ => Self::None,
         }
     }
@@ -205,13 +203,13 @@ impl OpusPolicy {
             // In steps, so that a wavering link does not change the encoder.
             _ => ((percent / 5.0).ceil() as u8 * 5).clamp(5, 60).max(wishes.expected_loss_percent),
         };
-        let deep = wishes.speech && self.loss >= Loss::Much && self.rate_bps >= DEEP_FROM_BPS;
+        let deep = wishes.speech && self.loss >= Loss::Some && self.rate_bps >= DEEP_FROM_BPS;
         let step = usize::from(self.loss == Loss::Most);
         OpusSettings {
             bitrate_bps: if deep { self.rate_bps.min(plain + DEEP_BPS[step]) } else { plain },
             complexity: wishes.complexity,
-            // The copy of one packet and deep redundancy would take each other's bits.
-            correction: wishes.speech && !deep && expected > 0,
+            // The copy is finer for one packet, deep redundancy reaches further.
+            correction: wishes.speech && expected > 0,
             deep_frames: if deep { [25, 50][step] } else { 0 },
             expected_loss_percent: expected,
             dtx: wishes.speech && plain < SCARCE_BPS,
@@ -264,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_link_that_wavers_does_not_make_the_encoder_waver() {
-        let wavers = |i: u32| link(8.0 + (i as f32 * 0.7).sin(), 100_000 + i * 7_919 % 20_000);
+        let wavers = |i: u32| link(2.0 + (i as f32 * 0.7).sin() * 0.5, 100_000 + i * 7_919 % 20_000);
         assert!(after(&mut voice(), 3_000, wavers).1 <= 2);
         let narrow = |i: u32| link(0.0, 50_000 + i * 7_919 % 5_000);
         assert!(after(&mut voice(), 3_000, narrow).1 <= 12);
