@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{Message, WebSocket};
 use axum::response::{IntoResponse, Response};
 use rostrum_hal::sim::Changes;
 use serde::Serialize;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
+use super::socket::{Upgrade, limited, pings, put, stop_of};
 use crate::error::{ApiError, ApiResult, ErrorBody};
 use crate::security::Caller;
 use crate::serve::Serving;
@@ -22,11 +23,6 @@ use crate::{Panel, Shared};
 const MAX_FOLLOWERS: usize = 32;
 /// The first change goes out at once; what follows sooner than this goes out together.
 const PACE: Duration = Duration::from_millis(50);
-/// A page that takes nothing for so long is gone.
-const PATIENCE: Duration = Duration::from_secs(10);
-const PING: Duration = Duration::from_secs(15);
-/// A page has nothing to say; longer messages end the connection.
-const MAX_MESSAGE: usize = 4096;
 
 /// What a page is told: the fields of `State`, and `"type": "state"`.
 #[derive(Serialize, ToSchema)]
@@ -45,15 +41,12 @@ pub(super) async fn events(
     State(panel): State<Shared>,
     caller: Caller,
     serving: Option<Extension<Serving>>,
-    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+    upgrade: Upgrade,
 ) -> ApiResult<Response> {
-    let upgrade = upgrade.map_err(|rejection| {
-        ApiError::new(rejection.status(), "no_websocket", rejection.body_text(), "Open it as a WebSocket.")
-    })?;
+    let upgrade = limited(upgrade)?;
     let following =
         panel.followers.enter(MAX_FOLLOWERS).ok_or_else(|| ApiError::busy("Too many pages are open."))?;
-    let stop = serving.map(|Extension(serving)| serving.stop).unwrap_or_default();
-    let upgrade = upgrade.max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE);
+    let stop = stop_of(serving);
     Ok(upgrade
         .on_upgrade(async move |socket| {
             let _following = following;
@@ -124,9 +117,7 @@ async fn follow(
     mut sources: Sources,
     stop: CancellationToken,
 ) {
-    let mut ping = interval(PING);
-    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ping.reset();
+    let mut ping = pings();
     let mut shown = panel.first_view().await;
     if !send(&mut socket, &shown).await {
         return;
@@ -176,8 +167,4 @@ async fn send(socket: &mut WebSocket, state: &crate::State) -> bool {
             false
         }
     }
-}
-
-async fn put(socket: &mut WebSocket, message: Message) -> bool {
-    matches!(timeout(PATIENCE, socket.send(message)).await, Ok(Ok(())))
 }

@@ -7,6 +7,7 @@ mod events;
 mod room;
 mod screen;
 mod session;
+mod socket;
 mod system;
 mod updates;
 mod voice;

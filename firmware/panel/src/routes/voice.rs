@@ -6,15 +6,16 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{Message, WebSocket};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tokio::io::AsyncReadExt;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
+use super::socket::{Upgrade, limited, pings, put, stop_of};
 use crate::error::{ApiError, ApiResult, ErrorBody};
 use crate::extract::Json;
 use crate::security::Caller;
@@ -26,11 +27,6 @@ use crate::{Panel, PanelCommand, Shared};
 const MAX_LISTENERS: usize = 16;
 /// Time between two pictures of the meters.
 const PACE: Duration = Duration::from_millis(100);
-/// A page that takes nothing for so long is gone.
-const PATIENCE: Duration = Duration::from_secs(10);
-const PING: Duration = Duration::from_secs(15);
-/// A page has nothing to say.
-const MAX_MESSAGE: usize = 4096;
 /// The longest recording, seconds.
 const LONGEST_S: u16 = 120;
 /// Bytes of a file that are sent at once.
@@ -59,15 +55,12 @@ pub(super) async fn live(
     State(panel): State<Shared>,
     caller: Caller,
     serving: Option<Extension<Serving>>,
-    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+    upgrade: Upgrade,
 ) -> ApiResult<Response> {
-    let upgrade = upgrade.map_err(|rejection| {
-        ApiError::new(rejection.status(), "no_websocket", rejection.body_text(), "Open it as a WebSocket.")
-    })?;
+    let upgrade = limited(upgrade)?;
     let listening =
         panel.listeners.enter(MAX_LISTENERS).ok_or_else(|| ApiError::busy("Too many pages are open."))?;
-    let stop = serving.map(|Extension(serving)| serving.stop).unwrap_or_default();
-    let upgrade = upgrade.max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE);
+    let stop = stop_of(serving);
     Ok(upgrade
         .on_upgrade(async move |socket| {
             let _listening = listening;
@@ -79,9 +72,7 @@ pub(super) async fn live(
 async fn follow(mut socket: WebSocket, panel: &Panel, caller: &Caller, stop: CancellationToken) {
     let mut meters = panel.meters.clone();
     meters.mark_changed();
-    let mut ping = interval(PING);
-    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ping.reset();
+    let mut ping = pings();
     let mut next = Instant::now();
     loop {
         tokio::select! {
@@ -105,10 +96,6 @@ async fn follow(mut socket: WebSocket, panel: &Panel, caller: &Caller, stop: Can
         }
     }
     put(&mut socket, Message::Close(None)).await;
-}
-
-async fn put(socket: &mut WebSocket, message: Message) -> bool {
-    matches!(timeout(PATIENCE, socket.send(message)).await, Ok(Ok(())))
 }
 
 /// Records all inner signals of the voice chain for a fault report, after the room and the meeting were told so. The
