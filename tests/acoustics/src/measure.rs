@@ -58,9 +58,7 @@ pub fn ratio_gain_db(
     against: &[f32],
     from_s: f64,
 ) -> f64 {
-    let half =
-        |sign: f32| -> Vec<f32> { with.iter().zip(against).map(|(a, b)| 0.5 * (a + sign * b)).collect() };
-    let (talker, rest) = (half(1.0), half(-1.0));
+    let (talker, rest) = (half(with, against, 1.0), half(with, against, -1.0));
     let (talker, rest) = (bands(window(&talker, from_s, 1e9)), bands(window(&rest, from_s, 1e9)));
     let mean = |planes: &[Vec<f32>]| {
         let mut sums = [1e-30; WEIGHTS.len()];
@@ -83,11 +81,16 @@ pub fn broadband_ratio_gain_db(
     against: &[f32],
     from_s: f64,
 ) -> f64 {
-    let half =
-        |sign: f32| -> Vec<f32> { with.iter().zip(against).map(|(a, b)| 0.5 * (a + sign * b)).collect() };
     let part = |signal: &[f32]| energy(window(signal, from_s, 1e9)).max(1e-30);
     let all = |planes: &[Vec<f32>]| planes.iter().map(|plane| part(plane)).sum::<f64>();
-    10.0 * (part(&half(1.0)) / part(&half(-1.0)) / all(&heard.near) * all(unwanted)).log10()
+    10.0 * (part(&half(with, against, 1.0)) / part(&half(with, against, -1.0)) / all(&heard.near)
+        * all(unwanted))
+    .log10()
+}
+
+/// Half the sum (`sign` 1) or half the difference (-1) of two signals.
+fn half(with: &[f32], against: &[f32], sign: f32) -> Vec<f32> {
+    with.iter().zip(against).map(|(a, b)| 0.5 * (a + sign * b)).collect()
 }
 
 /// Importance of thirds of an octave from 160 Hz to 8 kHz (ANSI S3.5-1997, table 3).
