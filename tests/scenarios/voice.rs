@@ -11,6 +11,8 @@ use rostrum_audio::{NoiseSuppression, VoiceOptions};
 
 /// Rooms that the bench does not take by default.
 const SEEDS: [u64; 3] = [501, 502, 503];
+/// More of them where rooms differ more.
+const MORE_SEEDS: [u64; 6] = [501, 502, 503, 504, 505, 506];
 
 /// Gain would count as echo, and noise suppression as echo removed.
 fn canceller() -> VoiceOptions {
@@ -23,10 +25,21 @@ fn process(heard: &Heard, options: VoiceOptions) -> Processed {
     run(&mut chain, heard)
 }
 
+/// What `score` says of each seed's room: two rooms at a time.
+fn of_each(seeds: &[u64], score: impl Fn(u64) -> f64 + Sync) -> Vec<f64> {
+    let (first, second) = seeds.split_at(seeds.len() / 2);
+    let of = |seeds: &[u64]| seeds.iter().map(|seed| score(*seed)).collect::<Vec<_>>();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| of(first));
+        let second = of(second);
+        first.join().unwrap().into_iter().chain(second).collect()
+    })
+}
+
 /// What `score` says of each room's case: the median.
-fn of_rooms(case: Echo, score: fn(&Heard, &Processed) -> f64) -> f64 {
+fn of_rooms(seeds: &[u64], case: Echo, score: fn(&Heard, &Processed) -> f64) -> f64 {
     let speech = Speech::fetch().unwrap();
-    let scores = SEEDS.map(|seed| {
+    let scores = of_each(seeds, |seed| {
         let heard = cases::echo(&speech, &CIRCLE, case, seed);
         score(&heard, &process(&heard, canceller()))
     });
@@ -36,33 +49,32 @@ fn of_rooms(case: Echo, score: fn(&Heard, &Processed) -> f64) -> f64 {
 
 #[test]
 fn a_linear_echo_is_removed_by_40_db_and_by_25_db_from_the_first_second_on() {
-    assert!(of_rooms(Echo::Linear, measure::after_3s_db) >= 40.0);
-    assert!(of_rooms(Echo::Linear, measure::from_1_to_3s_db) >= 25.0);
+    assert!(of_rooms(&SEEDS, Echo::Linear, measure::after_3s_db) >= 40.0);
+    assert!(of_rooms(&SEEDS, Echo::Linear, measure::from_1_to_3s_db) >= 25.0);
 }
 
 #[test]
 fn clocks_that_drift_by_200_ppm_do_not_bring_the_echo_back() {
-    assert!(of_rooms(Echo::Drifting, measure::after_3s_db) >= 35.0);
+    assert!(of_rooms(&SEEDS, Echo::Drifting, measure::after_3s_db) >= 35.0);
 }
 
 #[test]
-fn a_bad_loudspeakers_echo_is_removed_by_23_db() {
-    // The goal is 26 dB: `cargo xtask bench voice` says how near it is.
-    assert!(of_rooms(Echo::NonLinear, measure::after_3s_db) >= 23.0);
+fn a_bad_loudspeakers_echo_is_removed_by_26_db() {
+    assert!(of_rooms(&MORE_SEEDS, Echo::NonLinear, measure::after_3s_db) >= 26.0);
 }
 
 #[test]
 fn two_seconds_after_a_jump_or_a_move_the_echo_is_gone_again() {
-    assert!(of_rooms(Echo::Jumping, measure::after_jump_db) >= 20.0);
-    assert!(of_rooms(Echo::Moved, measure::after_jump_db) >= 20.0);
+    assert!(of_rooms(&SEEDS, Echo::Jumping, measure::after_jump_db) >= 20.0);
+    assert!(of_rooms(&SEEDS, Echo::Moved, measure::after_jump_db) >= 20.0);
 }
 
 #[test]
 fn who_talks_while_others_talk_is_understood() {
     let speech = Speech::fetch().unwrap();
-    // The goals are 0.75 and 0.55; these rooms do not reach them yet (untouched they give 0.48 and 0.25).
-    for (db, least) in [(0.0, 0.50), (-10.0, 0.40)] {
-        let scores = SEEDS.map(|seed| {
+    // Untouched they give some 0.5 and 0.3.
+    for (db, least) in [(0.0, 0.75), (-10.0, 0.55)] {
+        let scores = of_each(&MORE_SEEDS, |seed| {
             let heard = cases::double_talk(&speech, &CIRCLE, db, seed);
             measure::double_talk_estoi(&heard, &process(&heard, canceller())).unwrap()
         });

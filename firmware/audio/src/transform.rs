@@ -40,10 +40,10 @@ impl Spectrum {
         }
     }
 
-    /// Adds `a` times `b`.
-    pub(crate) fn add_product(&mut self, a: &Self, b: &Self) {
+    /// Adds `a` times `b` in the lowest `bins`.
+    pub(crate) fn add_product(&mut self, a: &Self, b: &Self, bins: usize) {
         let Self { re, im } = self;
-        for i in 0..BINS {
+        for i in 0..bins.min(BINS) {
             re[i] += a.re[i] * b.re[i] - a.im[i] * b.im[i];
             im[i] += a.re[i] * b.im[i] + a.im[i] * b.re[i];
         }

@@ -20,6 +20,9 @@ const YOUNG: u32 = 30;
 const CUTS: usize = 2;
 /// Below every microphone's own noise, power of a bin.
 const FLOOR: f32 = 1e-6;
+/// High notes die away in a room: of what is older than so many partitions of 10 ms, bins below 8 kHz are filtered.
+const WHOLE: usize = 20;
+const LOW_BINS: usize = 160;
 /// Bins in which phases tell of drift: 200 Hz to 8 kHz.
 const PHASES: std::ops::Range<usize> = 4..160;
 
@@ -173,8 +176,8 @@ impl Linear {
             return;
         }
         self.sum.clear();
-        for (far, weights) in far.each().zip(&self.weights) {
-            self.sum.add_product(far, weights);
+        for (i, (far, weights)) in far.each().zip(&self.weights).enumerate() {
+            self.sum.add_product(far, weights, reach(i / self.channels));
         }
         transform.inverse(&self.sum, &mut self.block);
         echo.copy_from_slice(&self.block[FRAME..]);
@@ -201,8 +204,8 @@ impl Linear {
     #[allow(clippy::needless_range_loop)]
     fn learn(&mut self, far: &Far) {
         self.step.fill(0.0);
-        for (far, doubt) in far.each().zip(&self.doubt) {
-            for i in 0..BINS {
+        for (partition, (far, doubt)) in far.each().zip(&self.doubt).enumerate() {
+            for i in 0..reach(partition / self.channels) {
                 self.step[i] += (far.re[i] * far.re[i] + far.im[i] * far.im[i]) * doubt[i];
             }
         }
@@ -214,8 +217,10 @@ impl Linear {
             self.step[i] = 1.0 / (scale * self.step[i] + 2.0 * self.noise[i]);
         }
         let keep = self.pace.keep;
-        for ((far, weights), doubt) in far.each().zip(&mut self.weights).zip(&mut self.doubt) {
-            for i in 0..BINS {
+        for (partition, ((far, weights), doubt)) in
+            far.each().zip(&mut self.weights).zip(&mut self.doubt).enumerate()
+        {
+            for i in 0..reach(partition / self.channels) {
                 let (re, im) = (far.re[i], far.im[i]);
                 let (error_re, error_im) = (self.error.re[i], self.error.im[i]);
                 let (weight_re, weight_im) = (weights.re[i], weights.im[i]);
@@ -260,4 +265,9 @@ impl Linear {
         }
         (f64::from(turn / weight), f64::from((bins / 16.0).min(1.0)))
     }
+}
+
+/// Bins of a partition, counted from the newest, that are filtered.
+fn reach(partition: usize) -> usize {
+    if partition < WHOLE { BINS } else { LOW_BINS }
 }

@@ -21,8 +21,8 @@ use linear::{Far, Linear, QUICK, STEADY};
 
 /// Most channels of a speaker that are told apart; more are folded into these.
 const MOST_CHANNELS: usize = 2;
-/// Partitions of 10 ms: a quarter of a second for one channel, less for each of two.
-const PARTITIONS: [usize; MOST_CHANNELS] = [24, 16];
+/// Partitions of 10 ms: 0.4 s for one channel (long rooms echo so long), less for each of two.
+const PARTITIONS: [usize; MOST_CHANNELS] = [40, 20];
 /// Where the highest peak of the echo is brought to, samples after the reference: what is heard before it, and
 /// what interpolation needs, has room.
 const LEAD: i64 = 144;

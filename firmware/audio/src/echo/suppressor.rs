@@ -2,9 +2,9 @@
 //!
 //! What is left is modelled in bands as a share (*leak*) of what was taken: of the same band, of its past (the tail of
 //! the room is longer than the filter) and of the middle of the voice (a small speaker makes tones that were not
-//! played). The leak is learned as a middling quantile of what was seen, fast downwards, and slowly upwards while
-//! somebody talks in the room. Whether somebody does is told by all bands together, whose sum is much steadier than
-//! one band: if not, much more than the model is taken away; if so, hardly more. The gain of each bin is Wiener's with
+//! played). The leak is learned as a middling quantile of what was seen, fast in the first second, slowly then, and
+//! hardly upwards while somebody talks in the room. Whether somebody does is told by all bands together, whose sum is much steadier than
+//! one band: if not, much more than the model is taken away; if so, no more. The gain of each bin is Wiener's with
 //! the prior of Y. Ephraim and D. Malah, "Speech enhancement using a minimum mean-square error short-time spectral
 //! amplitude estimator", 1984; it acts through a short filter in time, so that only 5 ms are added.
 
@@ -25,18 +25,24 @@ const TAIL: f32 = 0.5;
 const TAIL_KEEP: f32 = 0.93;
 /// How much of the middle of the voice a speaker spreads over all bands (-25 dB).
 const SPREAD: f32 = 0.003;
-/// Steps of the leak per frame, dB: nobody talks and more is heard, somebody talks and more is heard, less is heard.
-const UP_DB: f32 = 0.5;
-const UP_NEAR_DB: f32 = 0.02;
-const DOWN_DB: f32 = 0.3;
+/// Steps of the leak per frame, dB, when more is heard and when less is: in the first second of an echo, then, and while
+/// somebody talks. A talker who begins softly must not be learned as a leak before he is noticed.
+const YOUNG_DB: [f32; 2] = [0.5, -0.3];
+const STEP_DB: [f32; 2] = [0.15, -0.1];
+const NEAR_STEP_DB: [f32; 2] = [0.02, -0.1];
+const YOUNG: u32 = 100;
 const LEAST_LEAK: f32 = 1e-5;
+/// Power of the middle of an echo of which something is learned.
+const AUDIBLE: f32 = 1e-3;
 /// Somebody talks for sure when the sum of the bands is this far above the model, and surely not when below. dB.
-const NEAR_DB: std::ops::Range<f32> = 7.0..12.0;
+const NEAR_DB: std::ops::Range<f32> = 5.0..9.0;
+/// How much of those sums is still there after a frame: syllables are longer than an echo's flickering.
+const SUM_KEEP: f32 = 0.7;
 /// Frames that a talker is thought to go on.
-const NEAR_HOLD: u32 = 10;
+const NEAR_HOLD: u32 = 20;
 /// How much more than the model is taken away, and the most that is: nobody talks, somebody talks. dB.
-const OVER_DB: [f32; 2] = [20.0, 7.0];
-const FLOOR_DB: [f32; 2] = [-40.0, -24.0];
+const OVER_DB: [f32; 2] = [22.0, 0.0];
+const FLOOR_DB: [f32; 2] = [-40.0, -10.0];
 /// Share of the last frame's voice in what is thought of this one's.
 const PRIOR: f32 = 0.6;
 /// Noise of the room: how fast its estimate falls and rises in a frame.
@@ -75,9 +81,13 @@ pub(crate) struct Suppressor {
     last_time: [f32; WINDOW],
     comfort: [f32; WINDOW],
     seed: u32,
+    /// Sums over all bands of what is heard and of what the model expects.
+    sums: [f32; 2],
     /// How surely somebody talks, 0..=1.
     near: f32,
     hold: u32,
+    /// Frames with an echo until the leak is known roughly.
+    young: u32,
 }
 
 impl Suppressor {
@@ -110,14 +120,17 @@ impl Suppressor {
             last_time: [0.0; WINDOW],
             comfort: [0.0; WINDOW],
             seed: 1,
+            sums: [LEAST; 2],
             near: 0.0,
             hold: 0,
+            young: YOUNG,
         }
     }
 
     /// The way of the echo changed: everything that was taken may be left as well.
     pub(crate) fn unsure(&mut self) {
         self.leak.fill(1.0);
+        self.young = YOUNG;
         self.near = 0.0;
         self.hold = 0;
     }
@@ -157,6 +170,11 @@ impl Suppressor {
     fn look(&mut self) {
         let middle = mean(&self.echo_power[MIDDLE]);
         let (mut seen, mut expected) = (LEAST, LEAST);
+        let [up, down] = match self.near > 0.5 {
+            true => NEAR_STEP_DB,
+            false if self.young > 0 => YOUNG_DB,
+            false => STEP_DB,
+        };
         for band in 0..BANDS {
             let bins = self.edges[band]..self.edges[band + 1];
             let noise = mean(&self.noise[bins.clone()]);
@@ -175,12 +193,17 @@ impl Suppressor {
             }
             // Learned where an echo could be heard.
             if self.band_model[band] > (10.0 * noise).max(1e-4) {
-                let up = if self.near > 0.5 { UP_NEAR_DB } else { UP_DB };
-                let step = if own > left { up } else { -DOWN_DB };
+                let step = if own > left { up } else { down };
                 self.leak[band] = (self.leak[band] * power(step)).clamp(LEAST_LEAK, 1.0);
             }
         }
-        let above = 20.0 * (seen / expected).log10();
+        if middle > AUDIBLE {
+            self.young = self.young.saturating_sub(1);
+        }
+        for (sum, now) in self.sums.iter_mut().zip([seen, expected]) {
+            *sum = now + SUM_KEEP * (*sum - now);
+        }
+        let above = 20.0 * (self.sums[0] / self.sums[1]).log10();
         let near = ((above - NEAR_DB.start) / (NEAR_DB.end - NEAR_DB.start)).clamp(0.0, 1.0);
         if near > self.near {
             self.near += 0.7 * (near - self.near);
@@ -234,7 +257,7 @@ impl Suppressor {
         self.transform.forward(&self.voice, &mut self.spectrum);
         for (filter, time) in [(&self.filter, &mut self.time), (&self.last_filter, &mut self.last_time)] {
             self.product.clear();
-            self.product.add_product(&self.spectrum, filter);
+            self.product.add_product(&self.spectrum, filter, BINS);
             self.transform.inverse(&self.product, time);
         }
         for (i, voice) in voice.iter_mut().enumerate() {
