@@ -28,6 +28,19 @@ fn rates(room: &Terminal) -> [f64; 2] {
     [0, 1].map(|index| (after[index] - before[index]) as f64 / COUNTED.as_secs_f64())
 }
 
+/// Picture and sound are sent as `before`. A busy machine may stop for a moment; an update would be felt all the time.
+fn goes_on_as(before: [f64; 2], room: &Terminal) {
+    let mut seen = Vec::new();
+    while seen.len() < 3 {
+        let now = rates(room);
+        if before.iter().zip(now).all(|(before, now)| now >= before * 0.9) {
+            return;
+        }
+        seen.push(now);
+    }
+    panic!("{before:?} became {seen:?} a second");
+}
+
 fn update(room: &Terminal) -> Value {
     room.state().unwrap()["update"].clone()
 }
@@ -59,7 +72,8 @@ fn a_meeting_goes_on_as_if_there_were_no_update_and_the_room_is_updated_after_it
 
     // One arrives.
     let mut offered = Offered::new("1", NEW, &bundles.bundle(&Image::new(NEW, Quality::Good)).unwrap());
-    offered.slow = Some(100 << 10);
+    // Ten seconds and more: a meeting begins on its way.
+    offered.slow = Some(24 << 10);
     server.offer(Some(offered));
     let waiting = room
         .wait_for("it waits", PATIENCE, |state| {
@@ -67,10 +81,7 @@ fn a_meeting_goes_on_as_if_there_were_no_update_and_the_room_is_updated_after_it
         })
         .unwrap();
     assert_eq!(waiting["update"]["version"], NEW);
-    let during = rates(&room);
-    for (before, during) in before.iter().zip(during) {
-        assert!(during >= before * 0.9, "{before:?} became {during:?} a second");
-    }
+    goes_on_as(before, &room);
     assert!(server.ranges().is_empty(), "it was fetched in a meeting");
     guest.event("frame", PATIENCE).unwrap();
 
@@ -80,10 +91,7 @@ fn a_meeting_goes_on_as_if_there_were_no_update_and_the_room_is_updated_after_it
     room.api("POST", "/join", None).unwrap();
     room.wait_for("the meeting", PATIENCE, |state| state["room"]["phase"] == "in_channel").unwrap();
     let percent = update(&room)["percent"].as_u64().unwrap();
-    let again = rates(&room);
-    for (before, again) in before.iter().zip(again) {
-        assert!(again >= before * 0.9, "{before:?} became {again:?} a second");
-    }
+    goes_on_as(before, &room);
     assert!(update(&room)["percent"].as_u64().unwrap() <= percent + 5, "it went on in a meeting");
     assert_eq!(terminal.runs().unwrap().version, OLD);
     room.api("POST", "/leave", None).unwrap();
