@@ -49,6 +49,8 @@ fn here(unit: &Path, dir: &Path) -> PathBuf {
         let here = paths::program("debug", program);
         text = text.replace(&format!("/usr/bin/{program}"), here.to_str().unwrap());
     }
+    let make_device_key = files().join("make-device-key");
+    text = text.replace("/usr/lib/rostrum/make-device-key", make_device_key.to_str().unwrap());
     let copy = dir.join(name);
     fs::write(&copy, text).unwrap();
     copy
@@ -58,7 +60,7 @@ fn here(unit: &Path, dir: &Path) -> PathBuf {
 fn systemd_finds_every_unit_right_and_closed() {
     let dir = tempfile::tempdir().unwrap();
     let units = of_extension("service");
-    assert_eq!(units.len(), 5, "{units:?}");
+    assert_eq!(units.len(), 6, "{units:?}");
     for unit in &units {
         // A unit that another one names is looked for beside it.
         fs::copy(unit, dir.path().join(unit.file_name().unwrap())).unwrap();

@@ -34,6 +34,8 @@ mkdir mnt/before
 pivot_root . mnt/before
 cd /
 umount -l /mnt/before
+# As the machine's first systemd does it: credentials come by a mount that is passed on.
+mount --make-rshared /
 exec env -i container=rostrum PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --unit=proof.target < /dev/null"#;
 
 fn ours() -> PathBuf {
@@ -232,4 +234,83 @@ fn the_terminal_may_write_to_lights_and_to_nothing_else_of_the_machine() {
     system.run(&format!("chgrp rostrum {LIGHT} && chmod g=u {LIGHT}")).unwrap();
     let journal = || system.run("journalctl -o cat --no-pager -u rostrumd").unwrap_or_default();
     system.run("systemctl start rostrumd.service").unwrap_or_else(|error| panic!("{error}: {}", journal()));
+}
+
+/// A service in the place of the terminal's, which says what key it was given. `LoadCredentialEncrypted` is for systemd
+/// below 254, which this machine may have and no image has; both look into the same folder.
+const ASKS_FOR_ITS_KEY: &str = "[Service]\nType=oneshot\nRestart=no\nExecStart=\n\
+     ExecStart=/bin/sh -c 'sha256sum < \"$CREDENTIALS_DIRECTORY/device-key\" > /var/lib/rostrum/given'\n\
+     LoadCredentialEncrypted=device-key:/run/credstore.encrypted/device-key\n";
+
+#[test]
+fn a_terminal_without_a_key_makes_one_at_its_first_start_seals_it_and_keeps_it() {
+    const KEY: &str = "/var/lib/rostrum-device-key/device-key.cred";
+    let stand_in = [("rostrumd.service.d/instead.conf", ASKS_FOR_ITS_KEY)];
+    let units = ["rostrum/files/rostrumd.service", "rostrum/files/rostrum-device-key.service"];
+    let system = System::start("key", &units, &stand_in);
+    let run = |line: &str| system.run(line).unwrap_or_else(|error| panic!("{error}"));
+    run("printf 'g audio - -\\ng video - -\\ng render - -\\ng input - -\\n' > /tmp/groups.conf && \
+         systemd-sysusers /tmp/groups.conf /etc/sysusers-of-ours.conf");
+    // As the images have them.
+    let config = ours().join("rostrum-config/files");
+    let program = xtask::paths::program("debug", "rostrumd");
+    run(&format!(
+        "mkdir -p /etc/rostrum /usr/lib/rostrum && cp {program} /usr/bin/rostrumd && \
+         cp {ours}/rostrum/files/make-device-key /usr/lib/rostrum && \
+         sed s/@PROFILE@/virtual/ {config}/rostrumd.toml.in > /etc/rostrum/rostrumd.toml && \
+         cp {config}/rostrum-credentials.tmpfiles /etc/credentials.conf",
+        program = program.display(),
+        ours = ours().display(),
+        config = config.display(),
+    ));
+    // What a start of the machine does.
+    let start = || {
+        let _ = system.run("systemctl stop rostrumd rostrum-device-key");
+        run("rm -rf /run/credstore* && systemd-tmpfiles --create /etc/credentials.conf");
+        let started = system.run("systemctl start rostrum-device-key.service");
+        started.unwrap_or_else(|error| {
+            panic!("{error}: {}", run("journalctl -o cat --no-pager -u rostrum-device-key"))
+        });
+    };
+    let terminal_gets = || {
+        run("systemctl start rostrumd.service");
+        run("cat /var/lib/rostrum/given")
+    };
+
+    // A token has the key: nothing is made.
+    run("cp /etc/rostrum/rostrumd.toml /tmp/right && \
+         sed -i 's|^device_key = .*|device_key.pkcs11 = { module = \"/m\", token = \"t\", pin_file = \"/p\" }|' \
+         /etc/rostrum/rostrumd.toml");
+    start();
+    run(&format!("test ! -e {KEY} && test ! -e /run/credstore.encrypted/device-key"));
+    run("cp /tmp/right /etc/rostrum/rostrumd.toml");
+
+    // A power cut in the middle of the first start left half of a file: it counts for nothing.
+    run(
+        "mkdir -p -m 700 /var/lib/rostrum-device-key && echo half > /var/lib/rostrum-device-key/device-key.new",
+    );
+    start();
+    let sealed = run(&format!("cat {KEY}"));
+    assert!(!sealed.contains("PRIVATE") && sealed.len() > 200, "{sealed}");
+    assert_eq!(
+        run(&format!("stat -c '%a %U' {KEY} /run/credstore.encrypted/device-key")),
+        "600 root\n400 root"
+    );
+    assert_eq!(run("ls /var/lib/rostrum-device-key"), "device-key.cred");
+    let line = run(&format!("rostrumd device-key --seal {KEY}"));
+    let said = run("journalctl -o cat --no-pager -u rostrum-device-key");
+    assert!(said.lines().any(|said| said == line), "{line}: {said}");
+    let given = terminal_gets();
+    let inside = run(&format!("systemd-creds decrypt --name=device-key {KEY} - | sha256sum"));
+    assert_eq!(given, inside, "the terminal has another key");
+
+    // Each start after it: the same key.
+    start();
+    assert_eq!(run(&format!("cat {KEY}")), sealed, "it made another one");
+    assert_eq!(terminal_gets(), given);
+
+    // The bench's counts more, and is never beside another one.
+    run("mkdir -p /factory && echo bench > /factory/device-key.pem");
+    start();
+    run("test -e /run/credstore/device-key && test ! -e /run/credstore.encrypted/device-key");
 }

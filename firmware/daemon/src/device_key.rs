@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use rostrum_fleet::device_key::{self, sealed};
+use rostrum_fleet::device_key::{self, KeyPlace, sealed};
 use rostrum_rtc::device_token::DevicePublicKey;
 
 use crate::config::ServiceKeys;
@@ -13,16 +13,24 @@ pub(crate) struct Options {
     /// Make the key where there is none.
     #[arg(long)]
     make: bool,
-    /// Make it in this file, sealed to this machine by systemd-creds; needs root. The unit reads it with
-    /// LoadCredentialEncrypted=device-key:FILE.
-    #[arg(long, value_name = "FILE", requires = "make")]
+    /// The key is in this file, or to be made in it, sealed to this machine by systemd-creds; needs root. The unit reads it
+    /// with LoadCredentialEncrypted=device-key:FILE, or as ImportCredential=device-key from /run/credstore.encrypted.
+    #[arg(long, value_name = "FILE")]
     seal: Option<PathBuf>,
+    /// Make nothing where the configuration says that the key is in a PKCS#11 token, or that somebody brings tokens of the
+    /// service in a file.
+    #[arg(long, requires = "seal", requires = "make")]
+    unless_token: bool,
 }
 
 /// The public half of the key that the configuration names.
 pub(crate) fn run(options: &Options, service: &ServiceKeys) -> anyhow::Result<String> {
     if let Some(file) = &options.seal {
-        return Ok(DevicePublicKey::from_sec1(&sealed::make(file)?)?.to_string());
+        if options.unless_token && !matches!(service.device_key, Some(KeyPlace::File(_))) {
+            return Ok("the configuration wants no sealed key; nothing was made".into());
+        }
+        let public = if options.make { sealed::make(file)? } else { sealed::public_key(file)? };
+        return Ok(DevicePublicKey::from_sec1(&public)?.to_string());
     }
     let Some(place) = &service.device_key else {
         anyhow::bail!(

@@ -87,14 +87,20 @@ pub fn install(root: &Path, machine: &str, variant: Option<&str>) -> anyhow::Res
     Ok(())
 }
 
-/// Installs the configuration, which is an administrator's and no package's: all files of Yocto's `rostrum-config`.
+/// Installs the configuration, which is an administrator's and no package's: all files of Yocto's `rostrum-config`, where its
+/// recipe has them.
 fn configure(root: &Path) -> anyhow::Result<()> {
     let folder = recipes().join("rostrum-config/files");
     for entry in fs::read_dir(&folder).with_context(|| format!("no {}", folder.display()))? {
         let file = entry?.path();
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let text = fill_in(&fs::read_to_string(&file)?, MACHINE);
-        put(root, &format!("/etc/rostrum/{}", name.trim_end_matches(".in")), text.as_bytes(), "644")?;
+        let target = match name.split_once('.') {
+            Some((stem, "tmpfiles")) => format!("/usr/lib/tmpfiles.d/{stem}.conf"),
+            Some((_, "conf")) => format!("/usr/lib/systemd/system/rostrumd.service.d/{name}"),
+            _ => format!("/etc/rostrum/{}", name.trim_end_matches(".in")),
+        };
+        put(root, &target, text.as_bytes(), "644")?;
     }
     Ok(())
 }

@@ -13,8 +13,8 @@ inherit rostrum_install useradd
 
 ROSTRUM_INSTALL_FOLDER = "rostrum/files"
 # Units come with their programs.
-ROSTRUM_INSTALL_EXCEPT = "channeld.service rostrum-boot-complete.service rostrum-trial.service rostrum-trial.timer \
-                          rostrum-updater.service rostrumd.service"
+ROSTRUM_INSTALL_EXCEPT = "channeld.service make-device-key rostrum-boot-complete.service rostrum-device-key.service \
+                          rostrum-trial.service rostrum-trial.timer rostrum-updater.service rostrumd.service"
 
 # The root is read-only, so that the users of rostrum.sysusers are made here; a test compares the two.
 USERADD_PACKAGES = "${PN}"

@@ -7,13 +7,22 @@ require ${BPN}-crates.inc
 # libopus (opusic-sys) is built with cmake; the interface of cameras is made from the kernel's headers by bindgen.
 DEPENDS += "alsa-lib clang-native cmake-native gstreamer1.0 gstreamer1.0-plugins-base"
 
-SRC_URI += "file://rostrumd.service"
+SRC_URI += "\
+    file://make-device-key \
+    file://rostrum-device-key.service \
+    file://rostrumd.service \
+"
 
 export LIBCLANG_PATH = "${STAGING_LIBDIR_NATIVE}"
 export V4L2R_VIDEODEV2_H_PATH = "${STAGING_INCDIR}/linux"
 export BINDGEN_EXTRA_CLANG_ARGS = "--sysroot=${STAGING_DIR_HOST} --target=${TARGET_SYS}"
 
-SYSTEMD_SERVICE:${PN} = "rostrumd.service"
+SYSTEMD_SERVICE:${PN} = "rostrum-device-key.service rostrumd.service"
+
+do_install:append() {
+    install -D -m 0755 ${UNPACKDIR}/make-device-key ${D}${nonarch_libdir}/rostrum/make-device-key
+}
+FILES:${PN} += "${nonarch_libdir}/rostrum/make-device-key"
 
 # Elements that it makes pipelines of: decoders, the encoder in software, what goes between, the screen.
 RDEPENDS:${PN} += "\
