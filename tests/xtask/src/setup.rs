@@ -291,7 +291,8 @@ pub fn cargo_deny() -> anyhow::Result<()> {
         run(
             "cargo: building cargo-deny 0.20.2, which checks licences and sources of dependencies",
             cargo()
-                .args(["install", "-q", "--locked", "--version", "=0.20.2", "--root"])
+                // It runs for seconds: what would make it faster costs minutes.
+                .args(["install", "-q", "--debug", "--locked", "--version", "=0.20.2", "--root"])
                 .arg(&dir)
                 .arg("cargo-deny"),
         )

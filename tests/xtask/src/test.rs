@@ -4,7 +4,7 @@ use std::{
     fs,
     path::Path,
     process::{Command, Stdio},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
@@ -70,6 +70,9 @@ const TOOLS: &[(&str, &str, &[&[&str]])] = &[
     ),
 ];
 
+/// The longest that the programs for arm64 take.
+const BUILD: Duration = Duration::from_secs(1_800);
+
 const CRATES: &[&str] = &[
     "rostrum-hal",
     "rostrum-board",
@@ -85,6 +88,25 @@ const CRATES: &[&str] = &[
     "rostrum-tests",
     "xtask",
 ];
+
+impl Test {
+    /// Whether it runs programs for arm64.
+    fn is_of_arm64(&self) -> bool {
+        matches!(&self.kind, Kind::Rig(Architecture::Arm64))
+            || matches!(&self.kind, Kind::Scenario(name) if name == "rig_meeting")
+    }
+
+    /// The tests of the rig are one after the other, those of arm64 last: their programs are built beside the first.
+    fn turn(&self) -> u8 {
+        match &self.kind {
+            Kind::Tool(_) | Kind::Pages | Kind::Units | Kind::Crate(_) => 0,
+            _ if self.is_of_arm64() => 2,
+            Kind::RigEncoder | Kind::Rig(_) => 1,
+            Kind::Scenario(name) if name.starts_with("rig_") => 1,
+            Kind::Scenario(_) => 3,
+        }
+    }
+}
 
 /// Runs the tests and ends with `N passed, N failed`.
 ///
@@ -127,9 +149,17 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         setup::build("debug")?;
     }
     let mut failed = Vec::new();
+    let mut beside = None;
     let total = chosen.len();
     for (number, test) in chosen.iter().enumerate() {
         say(&format!("[{}/{total}] {}: {}", number + 1, test.name, test.about));
+        if test.turn() == 1 && beside.is_none() && chosen.iter().any(Test::is_of_arm64) {
+            beside = Some(rig::begin_building()?);
+        }
+        if let Some(build) = beside.as_mut().filter(|_| test.turn() > 1) {
+            // Its own words for a failure come when the tests build the rest.
+            build.wait(BUILD)?;
+        }
         let start = Instant::now();
         let passed = passes(test)?;
         let word = if passed { "passed" } else { "FAILED" };
@@ -229,6 +259,7 @@ fn tests() -> anyhow::Result<Vec<Test>> {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         tests.push(Test { about: about(&path)?, kind: Kind::Scenario(name.clone()), name });
     }
+    tests.sort_by_key(Test::turn);
     Ok(tests)
 }
 

@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use super::{Architecture, root};
 use crate::{
     paths,
-    process::{self, display, run},
+    process::{self, Running, display, run},
     setup,
 };
 
@@ -82,6 +82,25 @@ pub(crate) fn build_programs(architecture: Architecture, programs: &[&str]) -> a
     let arguments: Vec<_> =
         packages(architecture).iter().copied().chain(programs).chain(["--test", setup::ONE_TEST]).collect();
     build(architecture, &arguments)
+}
+
+/// Begins to build the terminal and what its guest needs for `architecture` in the time that others leave idle.
+pub(super) fn begin(architecture: Architecture, programs: &[&str]) -> anyhow::Result<Running> {
+    let build = cargo(architecture)?;
+    // A `Command` cannot be put behind another one: its parts are told again.
+    let mut nice = Command::new("nice");
+    nice.args(["-n", "19"]).arg(build.get_program()).args(["build", "-q"]).args(packages(architecture));
+    nice.args(programs.iter().flat_map(|program| ["--bin", program])).args(["--test", setup::ONE_TEST]);
+    for (name, value) in build.get_envs() {
+        match value {
+            Some(value) => nice.env(name, value),
+            None => nice.env_remove(name),
+        };
+    }
+    nice.current_dir(paths::root());
+    let log = target_dir(architecture).join("build-beside.log");
+    process::say(&format!("cargo: building for {} beside the next tests", architecture.debian()));
+    Running::start("cargo", log, &mut nice)
 }
 
 /// Runs `cargo build` with `arguments`; gives the folder of the programs.

@@ -8,7 +8,7 @@ use super::{Architecture, boot::Boot, cross, raspberry};
 use crate::paths;
 
 /// Programs that make devices in the guest, or are at their other end.
-const EMULATORS: &[&str] = &["uvc-camera", "other-side"];
+pub(super) const EMULATORS: &[&str] = &["uvc-camera", "other-side"];
 /// The tests whose guest is reset.
 const RESET: &str = "reset";
 /// The tests whose guest is a Raspberry Pi.

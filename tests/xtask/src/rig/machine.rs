@@ -27,7 +27,7 @@ const READY: &str = "@@ready";
 const ENDED: &str = "@@ended ";
 
 /// The program in `/out`.
-const TERMINAL: &str = "rostrumd";
+pub(super) const TERMINAL: &str = "rostrumd";
 
 /// How a machine is started.
 pub struct MachineOptions<'a> {

@@ -18,7 +18,7 @@ pub use debian::kernel_interface;
 pub use machine::{Machine, MachineOptions};
 
 use crate::{
-    process::{print, say},
+    process::{Running, print, say},
     setup::{self, apt},
 };
 
@@ -145,6 +145,15 @@ pub fn prepare(architecture: Architecture) -> anyhow::Result<()> {
     kernel::kernel(architecture)?;
     root::root(architecture)?;
     Ok(())
+}
+
+/// Begins to build for arm64 what its tests need, at the lowest priority: other tests of the rig leave processors idle. It is
+/// ended when what this gives is dropped; the tests build what is still missing.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn begin_building() -> anyhow::Result<Running> {
+    cross::begin(Architecture::Arm64, &[&[machine::TERMINAL], guest::EMULATORS].concat())
 }
 
 /// Runs `tests` (all when empty) in the rig.
