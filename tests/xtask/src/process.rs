@@ -52,10 +52,24 @@ pub fn status(command: &mut Command) -> anyhow::Result<ExitStatus> {
 /// The cargo that runs us, or else the first of the path.
 pub fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // A cargo hands down what its configuration sets; the one below would take it for a change and build anew.
-    cargo.env_remove("V4L2R_VIDEODEV2_H_PATH");
+    forget_outer_cargo(&mut cargo);
     keep_nothing_for_next_time(&mut cargo);
     cargo
+}
+
+/// A cargo hands down what its configuration sets and which package it runs; the one below would take that for a change,
+/// and build anew what looks at it (as ring's build script does) with all that needs it.
+pub(crate) fn forget_outer_cargo(cargo: &mut Command) {
+    cargo.env_remove("V4L2R_VIDEODEV2_H_PATH");
+    let of_a_package = |name: &OsStr| {
+        let name = name.to_string_lossy();
+        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_PACKAGE"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+    };
+    for (name, _) in std::env::vars_os().filter(|(name, _)| of_a_package(name)) {
+        cargo.env_remove(name);
+    }
 }
 
 /// Nobody compiles a second time where tests run on a machine made for them (`CI` is set): what the compiler keeps for

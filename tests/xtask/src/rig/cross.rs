@@ -25,6 +25,7 @@ pub(super) fn cargo(architecture: Architecture) -> anyhow::Result<Command> {
         return Ok(cargo);
     }
     let mut cargo = Command::new("/usr/bin/cargo");
+    process::forget_outer_cargo(&mut cargo);
     process::keep_nothing_for_next_time(&mut cargo);
     cargo.current_dir(paths::root()).stdin(Stdio::null());
     let root = root::root(architecture)?;
@@ -32,9 +33,7 @@ pub(super) fn cargo(architecture: Architecture) -> anyhow::Result<Command> {
     let libraries = root.join("usr/lib/aarch64-linux-gnu/pkgconfig");
     let packages: Vec<PathBuf> = vec![libraries, root.join("usr/share/pkgconfig")];
     // What another toolchain set for itself, as rustup does for what it starts.
-    for variable in
-        ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTC_WRAPPER", "CARGO_ENCODED_RUSTFLAGS", "V4L2R_VIDEODEV2_H_PATH"]
-    {
+    for variable in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTC_WRAPPER", "CARGO_ENCODED_RUSTFLAGS"] {
         cargo.env_remove(variable);
     }
     let mut path = OsString::from("/usr/bin:/bin:");
