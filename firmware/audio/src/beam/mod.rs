@@ -1,11 +1,10 @@
 //! All microphones together listen to one talker.
 //!
-//! [`direction`] finds who talks, [`weights`] makes of the microphones one voice that comes from there, [`post`] takes down
-//! what is left of others in it, and [`health`] leaves microphones out that cannot be trusted. Frames of 20 ms overlap by half: 10 ms of delay.
+//! [`direction`] finds who talks, [`weights`] makes of the microphones one voice that comes from there, and [`health`]
+//! leaves microphones out that cannot be trusted. Frames of 20 ms overlap by half: 10 ms of delay.
 
 mod direction;
 mod health;
-mod post;
 mod steering;
 #[cfg(test)]
 mod tests;
@@ -18,7 +17,6 @@ use crate::FRAME;
 use crate::transform::{BINS, Spectrum, Transform, WINDOW};
 use direction::Finder;
 use health::Health;
-use post::PostFilter;
 use rostrum_hal::microphone::Position;
 use std::time::Duration;
 use steering::Steering;
@@ -46,7 +44,6 @@ struct Array {
     steering: Steering,
     finder: Finder,
     weights: Weights,
-    post: PostFilter,
     health: Health,
     transform: Transform,
     window: [f32; WINDOW],
@@ -117,7 +114,6 @@ impl Array {
         Self {
             finder: Finder::new(&steering),
             weights: Weights::new(geometry),
-            post: PostFilter::new(),
             health: Health::new(microphones),
             transform: Transform::new(),
             window,
@@ -156,7 +152,6 @@ impl Array {
         let target = self.finder.target().filter(|_| self.echoing == 0);
         self.weights.aim(&self.steering, target, self.finder.intruder(), trusted);
         self.weights.glide(if self.finder.is_new() { QUICK_GLIDE } else { GLIDE });
-        self.post.look(&self.weights, &self.heard, self.health.order());
         self.synthesise(0, voice);
         self.synthesise(1, echo);
     }
@@ -190,7 +185,6 @@ impl Array {
     fn synthesise(&mut self, which: usize, out: &mut [f32; FRAME]) {
         let from = if which == 0 { &self.heard } else { &self.echoes };
         self.weights.apply(from, self.health.order(), &mut self.sum);
-        self.post.apply(&mut self.sum);
         let mut time = [0.0; WINDOW];
         self.transform.inverse(&self.sum, &mut time);
         let tail = &mut self.tail[which];
