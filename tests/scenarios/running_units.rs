@@ -95,6 +95,11 @@ impl System {
         system
     }
 
+    /// Copies a file of this machine, wherever it is, to `to` in it.
+    fn put(&self, from: &Path, to: &str) {
+        fs::copy(from, format!("/proc/{}/root{to}", self.first)).unwrap();
+    }
+
     /// What a line of shell says in it, or said when it failed.
     fn run(&self, line: &str) -> Result<String, String> {
         let mut command = Command::new("nsenter");
@@ -253,16 +258,12 @@ fn a_terminal_without_a_key_makes_one_at_its_first_start_seals_it_and_keeps_it()
          systemd-sysusers /tmp/groups.conf /etc/sysusers-of-ours.conf");
     // As the images have them.
     let config = ours().join("rostrum-config/files");
-    let program = xtask::paths::program("debug", "rostrumd");
-    run(&format!(
-        "mkdir -p /etc/rostrum /usr/lib/rostrum && cp {program} /usr/bin/rostrumd && \
-         cp {ours}/rostrum/files/make-device-key /usr/lib/rostrum && \
-         sed s/@PROFILE@/virtual/ {config}/rostrumd.toml.in > /etc/rostrum/rostrumd.toml && \
-         cp {config}/rostrum-credentials.tmpfiles /etc/credentials.conf",
-        program = program.display(),
-        ours = ours().display(),
-        config = config.display(),
-    ));
+    run("mkdir -p /etc/rostrum /usr/lib/rostrum");
+    system.put(&xtask::paths::program("debug", "rostrumd"), "/usr/bin/rostrumd");
+    system.put(&ours().join("rostrum/files/make-device-key"), "/usr/lib/rostrum/make-device-key");
+    system.put(&config.join("rostrumd.toml.in"), "/etc/rostrum/rostrumd.toml");
+    system.put(&config.join("rostrum-credentials.tmpfiles"), "/etc/credentials.conf");
+    run("sed -i s/@PROFILE@/virtual/ /etc/rostrum/rostrumd.toml");
     // What a start of the machine does.
     let start = || {
         let _ = system.run("systemctl stop rostrumd rostrum-device-key");

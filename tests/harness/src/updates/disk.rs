@@ -47,7 +47,7 @@ impl Disk {
     pub(super) fn unmount(&mut self) -> anyhow::Result<()> {
         if self.is_mounted {
             // A process that was killed may be on its way out.
-            until("the disk is free", Duration::from_secs(10), || {
+            until("the disk is free", Duration::from_secs(60), || {
                 succeeds(Command::new("umount").arg(&self.mount)).map(Some)
             })?;
             self.is_mounted = false;
