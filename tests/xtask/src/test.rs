@@ -149,14 +149,16 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         setup::build("debug")?;
     }
     let mut failed = Vec::new();
-    let mut beside = None;
+    let (mut beside, mut is_begun) = (None, false);
     let total = chosen.len();
     for (number, test) in chosen.iter().enumerate() {
         say(&format!("[{}/{total}] {}: {}", number + 1, test.name, test.about));
-        if test.turn() == 1 && beside.is_none() && chosen.iter().any(Test::is_of_arm64) {
+        if test.turn() == 1 && !is_begun && chosen.iter().any(Test::is_of_arm64) {
+            is_begun = true;
             beside = Some(rig::begin_building()?);
         }
-        if let Some(build) = beside.as_mut().filter(|_| test.turn() > 1) {
+        if let Some(mut build) = beside.take_if(|_| test.turn() > 1) {
+            say("cargo: waiting for what is built for arm64 (minutes, if little of it was)");
             // Its own words for a failure come when the tests build the rest.
             build.wait(BUILD)?;
         }

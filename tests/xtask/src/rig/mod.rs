@@ -151,8 +151,9 @@ pub fn prepare(architecture: Architecture) -> anyhow::Result<()> {
 /// ended when what this gives is dropped; the tests build what is still missing.
 ///
 /// # Errors
-/// When it cannot be started.
+/// When something that it needs cannot be installed or made, or it cannot be started.
 pub fn begin_building() -> anyhow::Result<Running> {
+    prepare(Architecture::Arm64)?;
     cross::begin(Architecture::Arm64, &[&[machine::TERMINAL], guest::EMULATORS].concat())
 }
 
