@@ -19,7 +19,7 @@ pub(crate) const MAX_MICROPHONES: usize = 16;
 pub enum EchoControl {
     /// Nowhere: for headsets, and for tests that must howl.
     Off,
-    /// A filter of a quarter of a second on each microphone, and a suppressor on the voice: the talker stays
+    /// A filter of 0.4 s on each microphone (0.2 s for each of two speakers), and a suppressor on the voice: the talker stays
     /// intelligible while the far end talks.
     #[default]
     Long,

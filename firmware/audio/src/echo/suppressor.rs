@@ -3,10 +3,10 @@
 //! What is left is modelled in bands as a share (*leak*) of what was taken: of the same band, of its past (the tail of
 //! the room is longer than the filter) and of the middle of the voice (a small speaker makes tones that were not
 //! played). The leak is learned as a middling quantile of what was seen, fast in the first second, slowly then, and
-//! hardly upwards while somebody talks in the room. Whether somebody does is told by all bands together, whose sum is much steadier than
-//! one band: if not, much more than the model is taken away; if so, no more. The gain of each bin is Wiener's with
-//! the prior of Y. Ephraim and D. Malah, "Speech enhancement using a minimum mean-square error short-time spectral
-//! amplitude estimator", 1984; it acts through a short filter in time, so that only 5 ms are added.
+//! hardly upwards while somebody talks in the room. Whether somebody does is told by all bands together, whose sum is
+//! much steadier than one band: if not, much more than the model is taken away; if so, no more. The gain of each bin is
+//! Wiener's with the prior of Y. Ephraim and D. Malah, "Speech enhancement using a minimum mean-square error short-time
+//! spectral amplitude estimator", 1984; it acts through a short filter in time, so that only 5 ms are added.
 
 use crate::FRAME;
 use crate::transform::{BINS, Spectrum, Transform, WINDOW};
