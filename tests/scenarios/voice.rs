@@ -84,6 +84,17 @@ fn who_talks_while_others_talk_is_understood() {
 }
 
 #[test]
+fn tones_that_repeat_themselves_do_not_make_the_canceller_take_the_talker_for_echo() {
+    let speech = Speech::fetch().unwrap();
+    let scores = of_each(&MORE_SEEDS, |seed| {
+        let heard = cases::talk_over_tones(&speech, &CIRCLE, seed);
+        measure::near_estoi(&heard, &process(&heard, canceller()), 1.0).unwrap()
+    });
+    eprintln!("over tones: ESTOI {scores:.2?}");
+    assert!(scores.iter().all(|score| *score >= 0.8), "{scores:?}");
+}
+
+#[test]
 fn near_and_far_talkers_come_out_within_3_db_and_as_late_as_the_chain_says() {
     let speech = Speech::fetch().unwrap();
     for seed in SEEDS {

@@ -110,6 +110,26 @@ pub fn double_talk(speech: &Speech, geometry: &[Position], near_over_echo_db: f6
     scene.hear()
 }
 
+/// Somebody talks from the first moment on, and all that is ever heard of the far end are tones of 400 Hz, 20 ms long, twice a
+/// second: an echo that repeats itself, fills one bin, and is never heard alone.
+pub fn talk_over_tones(speech: &Speech, geometry: &[Position], seed: u64) -> Heard {
+    let mut random = Random::new(seed ^ 0x746f_6e65);
+    let tone = |i: usize| {
+        let in_tone = i % 24_000;
+        if in_tone < 960 {
+            0.4 * (in_tone as f32 * 400.0 * std::f32::consts::TAU / 48_000.0).sin()
+        } else {
+            0.0
+        }
+    };
+    let mut scene = Scene::meeting(seed, geometry, (0..(ECHO_S * 48_000.0) as usize).map(tone).collect());
+    let (near, _) = talkers(&mut random);
+    let place = scene.place(random.between(-180.0, 180.0), random.between(0.6, 2.0), 1.2);
+    scene.talkers.push(Source::at(place, speech.say(near, ECHO_S, seed + 1)));
+    scene.talker_over_echo_db = Some(20.0);
+    scene.hear()
+}
+
 /// Somebody talks where it is otherwise quiet; nothing is played.
 fn talk(speech: &Speech, geometry: &[Position], length_s: f64, seed: u64) -> (Scene, f64, Random) {
     let mut random = Random::new(seed ^ 0x7461_6c6b);

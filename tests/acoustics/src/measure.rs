@@ -36,10 +36,14 @@ pub fn after_jump_db(heard: &Heard, out: &Processed) -> f64 {
     removed_db(heard, &out.voice, JUMP_AT_S + 2.0, JUMP_AT_S + 4.0)
 }
 
-/// ESTOI of the voice against the near talker as the first microphone alone would hear him, from one second after he
-/// began.
+/// [`near_estoi`] in double talk, from one second after the near talker began.
 pub fn double_talk_estoi(heard: &Heard, out: &Processed) -> Option<f64> {
-    let from = ((TALK_AT_S + 1.0) * RATE_HZ) as usize;
+    near_estoi(heard, out, TALK_AT_S + 1.0)
+}
+
+/// ESTOI of the voice against the near talker as the first microphone alone would hear him, from a second on.
+pub fn near_estoi(heard: &Heard, out: &Processed, from_s: f64) -> Option<f64> {
+    let from = (from_s * RATE_HZ) as usize;
     let near = heard.near.first()?.get(from..)?;
     let (near, voice) = aligned(near, out.voice.get(from..)?, MOST_LATE);
     estoi(near, voice)

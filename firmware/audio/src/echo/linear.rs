@@ -16,6 +16,8 @@ const DOUBT: f32 = 0.1;
 const DOUBT_DECAY: f32 = 0.8;
 /// Frames with sound from which the start learns how loud echoes are.
 const YOUNG: u32 = 30;
+/// The most by which echoes may be louder than was expected (power).
+const LOUDEST: f32 = 100.0;
 /// Weights that are cut to half a window after a frame, in turn: uncut, they would fold time onto itself.
 const CUTS: usize = 2;
 /// Below every microphone's own noise, power of a bin.
@@ -114,6 +116,10 @@ pub(crate) struct Linear {
     step: [f32; BINS],
     turn: usize,
     young: u32,
+    /// Of young frames, each as much as an echo was expected: how loud it was times that, and that squared; and how much
+    /// louder echoes are taken to be than at first.
+    loudness: [f32; 2],
+    louder: f32,
     sum: Spectrum,
     block: [f32; WINDOW],
 }
@@ -132,6 +138,8 @@ impl Linear {
             step: [0.0; BINS],
             turn: 0,
             young: YOUNG,
+            loudness: [0.0; 2],
+            louder: 1.0,
             sum: Spectrum::zero(),
             block: [0.0; WINDOW],
         };
@@ -144,6 +152,8 @@ impl Linear {
         self.weights.iter_mut().for_each(Spectrum::clear);
         self.noise.fill(FLOOR);
         self.young = YOUNG;
+        self.loudness = [0.0; 2];
+        self.louder = 1.0;
         self.doubt_all();
     }
 
@@ -173,6 +183,8 @@ impl Linear {
         if !far.echoes() {
             *error = *heard;
             echo.fill(0.0);
+            transform.forward_half(error, &mut self.error);
+            self.hear_noise();
             return;
         }
         self.sum.clear();
@@ -191,12 +203,21 @@ impl Linear {
             echo.fill(0.0);
             return;
         }
+        self.hear_noise();
         if far.sounds() {
             self.learn(far);
             for _ in 0..CUTS {
                 self.turn = (self.turn + 1) % self.weights.len();
                 transform.cut(&mut self.weights[self.turn]);
             }
+        }
+    }
+
+    /// How loud the talker is, whether the speaker sounds or not.
+    fn hear_noise(&mut self) {
+        for (noise, (re, im)) in self.noise.iter_mut().zip(self.error.re.iter().zip(&self.error.im)) {
+            let error = re * re + im * im;
+            *noise = (error + self.pace.noise_memory * (*noise - error)).max(FLOOR);
         }
     }
 
@@ -211,9 +232,6 @@ impl Linear {
         }
         let scale = if self.young > 0 { self.louder() } else { 1.0 };
         for i in 0..BINS {
-            let error = self.error.re[i] * self.error.re[i] + self.error.im[i] * self.error.im[i];
-            let noise = error + self.pace.noise_memory * (self.noise[i] - error);
-            self.noise[i] = noise.max(FLOOR);
             self.step[i] = 1.0 / (scale * self.step[i] + 2.0 * self.noise[i]);
         }
         let keep = self.pace.keep;
@@ -235,12 +253,17 @@ impl Linear {
         }
     }
 
-    /// At the start: how much louder the echo is than was expected, as a factor of power.
+    /// At the start: how much louder the echo is than it was thought to be before, as a factor of power. Frames count as
+    /// much as an echo is expected in them: what is heard while the speaker is all but silent is no echo.
     fn louder(&mut self) -> f32 {
         self.young -= 1;
         let heard: f32 = self.error.re.iter().zip(&self.error.im).map(|(re, im)| re * re + im * im).sum();
-        let expected: f32 = self.step.iter().sum();
-        (2.0 * heard / (expected + FLOOR)).clamp(1.0, 100.0)
+        let expected = self.step.iter().sum::<f32>() / self.louder;
+        self.loudness[0] += 2.0 * heard * expected;
+        self.loudness[1] += expected * expected;
+        let louder = (self.loudness[0] / (self.loudness[1] + FLOOR)).clamp(1.0, LOUDEST);
+        let louder = louder.max(self.louder);
+        louder / std::mem::replace(&mut self.louder, louder)
     }
 
     /// How much later than expected, in samples, the echo came in the frame that was just processed, and how

@@ -29,6 +29,8 @@ const LEAD: i64 = 144;
 /// Where it may stay.
 const EARLIEST: i64 = 24;
 const LATEST: i64 = 720;
+/// How far around its place it is looked for first.
+const NEARBY: i64 = 96;
 /// Unread samples below which an echo is rather brought to [`LEAD`] than left late: clocks run apart.
 const SPARE: i64 = 192;
 /// How much of an energy is still counted after a frame.
@@ -100,7 +102,8 @@ impl Canceller {
         for (i, mono) in self.mono.iter_mut().enumerate() {
             *mono = self.frame.iter().map(|plane| plane[i]).sum();
         }
-        if let Some(lag) = self.alignment.process(&self.mono, &heard[0]) {
+        let home = self.lag.map_or(0..0, |lag| lag - NEARBY..lag + NEARBY);
+        if let Some(lag) = self.alignment.process(&self.mono, &heard[0], home) {
             self.align(lag);
         }
         self.far.push(&self.frame, &mut self.transform);
