@@ -3,11 +3,12 @@
 
 use rostrum_acoustics::cases::{self, CIRCLE, Echo};
 use rostrum_acoustics::engines::{Chain, Processed, run};
+use rostrum_acoustics::field::Colour;
 use rostrum_acoustics::measure;
 use rostrum_acoustics::scene::Heard;
 use rostrum_acoustics::scores::{lag, median};
 use rostrum_acoustics::speech::Speech;
-use rostrum_audio::{NoiseSuppression, VoiceOptions};
+use rostrum_audio::{EchoControl, NoiseSuppression, VoiceOptions};
 
 /// Rooms that the bench does not take by default.
 const SEEDS: [u64; 3] = [501, 502, 503];
@@ -92,6 +93,44 @@ fn tones_that_repeat_themselves_do_not_make_the_canceller_take_the_talker_for_ec
     });
     eprintln!("over tones: ESTOI {scores:.2?}");
     assert!(scores.iter().all(|score| *score >= 0.8), "{scores:?}");
+}
+
+/// By how much the beam makes the talker stand out of what `unwanted` gives, dB.
+fn beam_db(heard: &Heard, unwanted: &[Vec<f32>], from_s: f64) -> f64 {
+    let beam = || VoiceOptions { echo: EchoControl::Off, ..canceller() };
+    let (with, against) = (process(heard, beam()), process(&measure::turned(heard), beam()));
+    measure::ratio_gain_db(heard, unwanted, &with.voice, &against.voice, from_s)
+}
+
+#[test]
+fn the_beam_keeps_out_fans_by_3_5_db_and_somebody_at_60_degrees_by_8_db() {
+    let speech = Speech::fetch().unwrap();
+    let fans = of_each(&MORE_SEEDS, |seed| {
+        let (heard, _) = cases::in_noise(&speech, &CIRCLE, Colour::Fan, 5.0, seed);
+        beam_db(&heard, &heard.noise, 2.0)
+    });
+    let others = of_each(&MORE_SEEDS, |seed| {
+        let (heard, _) = cases::with_interferer(&speech, &CIRCLE, seed);
+        beam_db(&heard, &heard.others, 4.0)
+    });
+    eprintln!("fans: {fans:.1?} dB, somebody else: {others:.1?} dB");
+    assert!(median(&fans) >= 3.5, "{fans:?}");
+    assert!(median(&others) >= 8.0, "{others:?}");
+}
+
+#[test]
+fn at_15_db_the_talkers_direction_is_known_within_10_degrees() {
+    let speech = Speech::fetch().unwrap();
+    let shares = of_each(&MORE_SEEDS, |seed| {
+        let (heard, azimuth_deg) = cases::in_noise(&speech, &CIRCLE, Colour::Fan, 15.0, seed);
+        let mut chain = Chain::new(&heard.geometry, VoiceOptions::default()).unwrap();
+        run(&mut chain, &heard);
+        let directions: Vec<_> =
+            chain.meters.iter().map(|meters| Some(f64::from(meters.direction?.azimuth_deg))).collect();
+        measure::directions_within_percent(&heard, &directions, azimuth_deg, 10.0, 1.0)
+    });
+    eprintln!("direction within 10 degrees: {shares:.1?} percent");
+    assert!(median(&shares) >= 95.0, "{shares:?}");
 }
 
 #[test]

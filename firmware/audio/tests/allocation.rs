@@ -20,6 +20,16 @@ fn chains_can_be_built_in_one_thread_and_run_in_another() {
 }
 
 #[test]
+fn a_chain_of_sixteen_microphones_runs_on_half_of_a_threads_usual_stack() {
+    let work = || {
+        let mut chain = CaptureChain::new(&array(16), VoiceOptions::default()).unwrap();
+        chain.playback(&[0.1; FRAME]);
+        chain.process(&[0.1; FRAME * 16]);
+    };
+    std::thread::Builder::new().stack_size(1_024 * 1_024).spawn(work).unwrap().join().unwrap();
+}
+
+#[test]
 fn the_counter_counts() {
     assert!(allocations(|| drop(std::hint::black_box(vec![1_u8]))) > 0);
 }

@@ -2,7 +2,8 @@
 //! map for what is heard now and one for the talker who has the floor.
 //!
 //! Who begins while nobody talks has the floor within 30 ms. Who begins while somebody talks is an intruder, who is kept
-//! out until the talker has said nothing for a while.
+//! out until the talker has said nothing for a while. Who began in a talker's pause is one too, when the talker goes on who
+//! had talked for longer: both had the floor, and it belongs to whoever talked more of late.
 
 use super::health::MAX;
 use super::steering::{Index, LOOKED_AT, Steering, looked_at};
@@ -28,10 +29,15 @@ const NEAR_DEG: f32 = 15.0;
 const BEGINS: u32 = 2;
 const PAUSE: u32 = 5;
 const YIELDS: u32 = 70;
+/// Frames for which who was interrupted must go on until the floor is his again; those of his talk that make it his, and
+/// the most of them that count.
+const RETURNS: u32 = 20;
+const EARNED: u32 = 40;
+const MOST_TENURE: u32 = 200;
 /// Frames without a word after which somebody begins anew.
 const GAP: u32 = 30;
 /// Frames of talk in which the whole map may still correct the first guess.
-const YOUNG: u32 = 150;
+const YOUNG: u32 = 100;
 /// Frames of silence after which nobody is sure any more where the talker is.
 const FORGOTTEN: f32 = 1_000.0;
 
@@ -62,7 +68,12 @@ pub(super) struct Finder {
     quiet: u32,
     target: Option<Index>,
     age: u32,
+    /// Frames of talk since the floor was given.
+    fresh: u32,
     silent: u32,
+    /// Frames in which the talker talked alone, and those of who had the floor before.
+    tenure: u32,
+    former: Option<(Index, u32)>,
     other: Option<Index>,
     other_for: u32,
     other_silent: u32,
@@ -89,7 +100,10 @@ impl Finder {
             quiet: 0,
             target: None,
             age: 0,
+            fresh: 0,
             silent: 0,
+            tenure: 0,
+            former: None,
             other: None,
             other_for: 0,
             other_silent: GAP,
@@ -106,7 +120,7 @@ impl Finder {
 
     /// Whether somebody else has the floor since a moment.
     pub(super) fn is_new(&self) -> bool {
-        self.age <= BEGINS
+        self.fresh <= BEGINS
     }
 
     /// Who talks at the same time.
@@ -221,6 +235,7 @@ impl Finder {
     }
 
     fn decide(&mut self, steering: &Steering, rise: f32) {
+        self.fresh = self.fresh.saturating_add(1);
         let mean = self.fast.iter().sum::<f32>() / self.fast.len() as f32;
         let height = |value: f32| (value - mean) / (1.0 - mean).max(1e-3);
         let peak = highest(&self.fast, |_| true);
@@ -248,6 +263,19 @@ impl Finder {
         } else {
             self.other_silent = self.other_silent.saturating_add(1);
         }
+        if is_heard && !other_is_heard {
+            self.tenure = (self.tenure + 1).min(MOST_TENURE);
+            self.former = self.former.and_then(|(who, tenure)| Some((who, tenure.checked_sub(1)?)));
+        }
+        if let Some((former, tenure)) = self.former
+            && other_is_heard
+            && self.other_for >= RETURNS
+            && tenure > self.tenure
+            && steering.apart_deg(other, former) <= SAME_DEG
+        {
+            self.interrupted(steering, other, target);
+            return;
+        }
         let waits = if self.intrudes { YIELDS } else { PAUSE };
         if other_is_heard && self.other_for >= BEGINS && self.silent >= waits {
             self.give_floor(steering, other);
@@ -265,15 +293,29 @@ impl Finder {
         self.say(steering, best);
     }
 
+    /// Who was interrupted in a pause goes on: it is his floor, and who began then is kept out.
+    fn interrupted(&mut self, steering: &Steering, by: Index, intruder: Index) {
+        self.give_floor(steering, by);
+        self.other = Some(intruder);
+        self.other_for = BEGINS;
+        self.other_silent = 0;
+        self.intrudes = true;
+    }
+
     fn give_floor(&mut self, steering: &Steering, to: Index) {
+        let before = self.target.map(|target| (target, self.tenure));
+        let again = self.former.filter(|(who, _)| steering.apart_deg(*who, to) <= SAME_DEG);
+        self.tenure = again.map_or(0, |(_, tenure)| tenure);
+        self.age = if self.tenure > EARNED { YOUNG + 1 } else { 0 };
+        self.former = before;
         self.target = Some(to);
         self.slow.copy_from_slice(&self.fast);
-        self.age = 0;
         self.silent = 0;
         self.other = None;
         self.other_for = 0;
         self.other_silent = GAP;
         self.intrudes = false;
+        self.fresh = 0;
         self.say(steering, to);
     }
 

@@ -1,10 +1,12 @@
 //! All microphones together listen to one talker.
 //!
-//! [`direction`] finds who talks, [`weights`] makes of the microphones one voice that comes from there, and [`health`]
-//! leaves microphones out that cannot be trusted. Frames of 20 ms overlap by half: 10 ms of delay.
+//! [`direction`] finds who talks, [`weights`] makes of the microphones one voice that comes from there, [`post`] takes
+//! down what is left of others in it, and [`health`] leaves microphones out that cannot be trusted. Frames of 20 ms
+//! overlap by half: 10 ms of delay.
 
 mod direction;
 mod health;
+mod post;
 mod steering;
 #[cfg(test)]
 mod tests;
@@ -17,6 +19,7 @@ use crate::FRAME;
 use crate::transform::{BINS, Spectrum, Transform, WINDOW};
 use direction::Finder;
 use health::Health;
+use post::PostFilter;
 use rostrum_hal::microphone::Position;
 use std::time::Duration;
 use steering::Steering;
@@ -35,8 +38,8 @@ const AFTER_ECHO: u32 = 100;
 
 /// From the microphones' planes to one voice.
 pub(crate) struct Beam {
-    /// `None` when the microphones are one, or in one place.
-    array: Option<Array>,
+    /// `None` when the microphones are one, or in one place. Boxed: it is large, and threads have small stacks.
+    array: Option<Box<Array>>,
 }
 
 /// An array that has a size.
@@ -44,6 +47,7 @@ struct Array {
     steering: Steering,
     finder: Finder,
     weights: Weights,
+    post: PostFilter,
     health: Health,
     transform: Transform,
     window: [f32; WINDOW],
@@ -66,7 +70,7 @@ impl Beam {
                 apart.iter().map(|d| d * d).sum::<f32>().sqrt() > SMALLEST
             })
         });
-        Self { array: wide.then(|| Array::new(geometry)) }
+        Self { array: wide.then(|| Box::new(Array::new(geometry))) }
     }
 
     /// Makes one `voice` of what the canceller left of each microphone, and with the same weights one `echo` of what it
@@ -114,6 +118,7 @@ impl Array {
         Self {
             finder: Finder::new(&steering),
             weights: Weights::new(geometry),
+            post: PostFilter::new(),
             health: Health::new(microphones),
             transform: Transform::new(),
             window,
@@ -152,6 +157,7 @@ impl Array {
         let target = self.finder.target().filter(|_| self.echoing == 0);
         self.weights.aim(&self.steering, target, self.finder.intruder(), trusted);
         self.weights.glide(if self.finder.is_new() { QUICK_GLIDE } else { GLIDE });
+        self.post.look(&self.weights, &self.heard, self.health.order());
         self.synthesise(0, voice);
         self.synthesise(1, echo);
     }
@@ -185,6 +191,7 @@ impl Array {
     fn synthesise(&mut self, which: usize, out: &mut [f32; FRAME]) {
         let from = if which == 0 { &self.heard } else { &self.echoes };
         self.weights.apply(from, self.health.order(), &mut self.sum);
+        self.post.apply(&mut self.sum);
         let mut time = [0.0; WINDOW];
         self.transform.inverse(&self.sum, &mut time);
         let tail = &mut self.tail[which];

@@ -200,6 +200,37 @@ fn somebody_who_talks_at_the_same_time_is_kept_out() {
     }
 }
 
+/// `signal` only where `when` (seconds).
+fn only(signal: &[f32], when: &[std::ops::Range<f32>]) -> Vec<f32> {
+    let is_in = |at: usize| when.iter().any(|range| range.contains(&(at as f32 / SECOND as f32)));
+    signal.iter().enumerate().map(|(at, sample)| if is_in(at) { *sample } else { 0.0 }).collect()
+}
+
+#[test]
+fn who_begins_in_a_talkers_pause_is_kept_out_once_the_talker_goes_on() {
+    for geometry in [circle(), line()] {
+        let said = from(-20.0, &only(&talk(700, 5), &[0.0..3.0, 3.3..7.0]), &geometry);
+        let between = from(40.0, &only(&talk(700, 9), &[3.1..7.0]), &geometry);
+        let gain = gain_db(&geometry, &said, &between, 9 * SECOND / 2);
+        assert!(gain > 8.0, "{gain} dB");
+    }
+}
+
+#[test]
+fn whoever_has_talked_for_long_is_not_kept_out_by_a_word_of_the_talker_before() {
+    let geometry = circle();
+    let before = from(-60.0, &only(&talk(700, 5), &[0.0..2.0, 5.5..6.0]), &geometry);
+    let said = talk(700, 9);
+    let now = from(60.0, &only(&said, &[2.2..7.0]), &geometry);
+    let planes = sum(&[&before, &now]);
+    let silent: Vec<_> = planes.iter().map(|p| vec![0.0; p.len()]).collect();
+    let mut beam = Beam::new(&geometry);
+    run(&mut beam, &planes, &silent);
+    assert!((beam.direction().unwrap().azimuth_deg - 60.0).abs() < 10.0);
+    let gain = gain_db(&geometry, &now, &before, 11 * SECOND / 2);
+    assert!(gain > 0.0, "{gain} dB");
+}
+
 #[test]
 fn the_next_talker_is_not_clipped() {
     let geometry = circle();

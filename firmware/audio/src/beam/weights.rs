@@ -21,6 +21,28 @@ pub(super) struct Weights {
     now: Vec<Spectrum>,
     goal: Vec<Spectrum>,
     waves: [Vec<Spectrum>; 2],
+    /// To the talker without anybody kept out, how much of the field they let pass (one over it), and to the intruder
+    /// without the talker.
+    plain: Vec<Spectrum>,
+    passed: [f32; BINS],
+    away: Vec<Spectrum>,
+}
+
+/// What a bin gave to whom.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Heard {
+    /// By the talker's weights, and by the intruder's, power.
+    pub(super) talker: f32,
+    pub(super) intruder: f32,
+    /// By the talker's weights with nobody kept out, and how much of it is of the field, power.
+    pub(super) plain: f32,
+    pub(super) field: f32,
+}
+
+impl Heard {
+    pub(super) fn is_finite(&self) -> bool {
+        (self.talker + self.intruder + self.plain + self.field).is_finite()
+    }
 }
 
 impl Weights {
@@ -35,6 +57,9 @@ impl Weights {
             now: planes(),
             goal: planes(),
             waves: [planes(), planes()],
+            plain: planes(),
+            passed: [1.0; BINS],
+            away: planes(),
         };
         this.trust(((1_u32 << microphones) - 1) as u16);
         this.mean();
@@ -145,23 +170,69 @@ impl Weights {
                 (sum.0 + re * a + im * b, sum.1 + re * b - im * a)
             })
         };
-        let mut solved = times_inverse(0);
+        // The inverse of what has one more wave in it (Sherman and Morrison 1950).
+        let without = |of: &[(f32, f32); MAX], which: usize, other: &[(f32, f32); MAX]| {
+            let (re, im) = with(which, of);
+            let scale = INTRUDER / (1.0 + INTRUDER * with(which, other).0);
+            let mut out = *of;
+            for (out, other) in out.iter_mut().zip(other) {
+                out.0 -= scale * (other.0 * re - other.1 * im);
+                out.1 -= scale * (other.0 * im + other.1 * re);
+            }
+            out
+        };
+        let talker = times_inverse(0);
+        let passed = with(0, &talker).0.max(1e-6);
+        let mut solved = [(talker, passed), (talker, passed), (talker, passed)];
         if intruder {
-            // The inverse of what has one more wave in it (Sherman and Morrison 1950).
             let other = times_inverse(1);
-            let (re, im) = with(1, &solved);
-            let scale = INTRUDER / (1.0 + INTRUDER * with(1, &other).0);
-            for (solved, other) in solved.iter_mut().zip(other) {
-                solved.0 -= scale * (other.0 * re - other.1 * im);
-                solved.1 -= scale * (other.0 * im + other.1 * re);
+            let kept_out = without(&talker, 1, &other);
+            let away = without(&other, 0, &talker);
+            solved[1] = (kept_out, with(0, &kept_out).0.max(1e-6));
+            solved[2] = (away, with(1, &away).0.max(1e-6));
+        }
+        self.passed[bin] = passed;
+        for (to, (of, gain)) in [&mut self.plain, &mut self.goal, &mut self.away].into_iter().zip(solved) {
+            for (to, (re, im)) in to.iter_mut().zip(of) {
+                to.re[bin] = re / gain;
+                to.im[bin] = im / gain;
             }
         }
-        let (gain, _) = with(0, &solved);
-        let scale = 1.0 / gain.max(1e-6);
-        for (goal, (re, im)) in self.goal.iter_mut().zip(solved) {
-            goal.re[bin] = re * scale;
-            goal.im[bin] = im * scale;
+    }
+
+    /// What a bin gave to whom; `None` while the weights aim at nobody.
+    pub(super) fn hear(&self, heard: &[Spectrum], order: &[u8; MAX], bin: usize) -> Option<Heard> {
+        let (Some(_), intruder) = self.aimed? else { return None };
+        let size = self.geometry.len();
+        let mut planes = [(0.0, 0.0); MAX];
+        for (m, plane) in planes.iter_mut().enumerate().take(size) {
+            let spectrum = &heard[usize::from(order[m])];
+            *plane = (spectrum.re[bin], spectrum.im[bin]);
         }
+        let by = |weights: &[Spectrum]| {
+            let (mut re, mut im) = (0.0, 0.0);
+            for (weight, (a, b)) in weights.iter().zip(planes) {
+                re += weight.re[bin] * a + weight.im[bin] * b;
+                im += weight.re[bin] * b - weight.im[bin] * a;
+            }
+            re * re + im * im
+        };
+        let inverse = &self.inverse[bin * size * size..(bin + 1) * size * size];
+        let mut all = 0.0;
+        for (i, (re, im)) in planes.iter().enumerate().take(size) {
+            for (j, (a, b)) in planes.iter().enumerate().take(size) {
+                all += inverse[i * size + j] * (re * a + im * b);
+            }
+        }
+        // What is at right angles to the talker's wave is of the field, which has the same power in each dimension.
+        let plain = by(&self.plain);
+        let others = self.trusted.count_ones().saturating_sub(1).max(1) as f32;
+        let field = ((all / self.passed[bin] - plain) / others).max(0.0);
+        let (talker, intruder) = match intruder {
+            Some(_) => (by(&self.goal), by(&self.away)),
+            None => (plain, 0.0),
+        };
+        Some(Heard { talker, intruder, plain, field })
     }
 
     /// Goes `share` of the way.

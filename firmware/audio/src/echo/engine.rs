@@ -27,13 +27,11 @@ pub enum EchoControl {
     Aec3,
 }
 
-/// One of them.
-// One a chain: its size does not matter.
-#[allow(clippy::large_enum_variant)]
+/// One of them. Their parts are boxed: they are large, and threads have small stacks.
 pub(crate) enum Echo {
     Off,
-    Long { canceller: Canceller, suppressor: Suppressor, meter: Meter },
-    Aec3 { engine: AudioProcessing, drift: Drift, far: [[f32; FRAME]; 1] },
+    Long { canceller: Box<Canceller>, suppressor: Box<Suppressor>, meter: Meter },
+    Aec3 { engine: Box<AudioProcessing>, drift: Box<Drift>, far: Box<[[f32; FRAME]; 1]> },
 }
 
 impl Echo {
@@ -42,13 +40,15 @@ impl Echo {
         match control {
             EchoControl::Off => Self::Off,
             EchoControl::Long => Self::Long {
-                canceller: Canceller::new(microphones, channels),
-                suppressor: Suppressor::new(),
+                canceller: Box::new(Canceller::new(microphones, channels)),
+                suppressor: Box::new(Suppressor::new()),
                 meter: Meter::default(),
             },
-            EchoControl::Aec3 => {
-                Self::Aec3 { engine: aec3(microphones), drift: Drift::new(1), far: [[0.0; FRAME]] }
-            }
+            EchoControl::Aec3 => Self::Aec3 {
+                engine: Box::new(aec3(microphones)),
+                drift: Box::new(Drift::new(1)),
+                far: Box::new([[0.0; FRAME]]),
+            },
         }
     }
 
@@ -95,7 +95,7 @@ impl Echo {
                 meter.heard = energy(&heard[0]);
             }
             Self::Aec3 { engine, drift, far } => {
-                drift.pull(far);
+                drift.pull(&mut far[..]);
                 let mut unused = [0.0; FRAME];
                 let rendered = engine.process_render_f32(&[&far[0]], &mut [&mut unused]);
                 let planes = heard.len();
