@@ -45,9 +45,14 @@ const OVER_DB: [f32; 2] = [22.0, 0.0];
 const FLOOR_DB: [f32; 2] = [-40.0, -10.0];
 /// Share of the last frame's voice in what is thought of this one's.
 const PRIOR: f32 = 0.6;
-/// Noise of the room: how fast its estimate falls and rises in a frame.
-const NOISE_FALL: f32 = 0.1;
-const NOISE_RISE: f32 = 1.003;
+/// Noise of the room is the least that a bin gave in the last two and a half to five seconds: how fast its power
+/// follows, the frames after which older ones are forgotten, and how much louder steady noise is than its least (power,
+/// measured).
+const NOISE_PACE: f32 = 0.3;
+const NOISE_FRAMES: u32 = 250;
+const NOISE_BIAS: f32 = 4.0;
+/// Frames without an echo after which noise is learned: rooms have tails.
+const QUIET: u32 = 20;
 /// Power of a bin that nobody hears.
 const LEAST: f32 = 1e-9;
 /// One over the mean square of the window that noise is measured with.
@@ -64,7 +69,8 @@ pub(crate) struct Suppressor {
     spectrum: Spectrum,
     power: [f32; BINS],
     echo_power: [f32; BINS],
-    /// Of each band: voice, model before the leak, the tail of the echo, and the leak.
+    /// Of each band: voice now, voice, model before the leak, the tail of the echo, and the leak.
+    band_now: [f32; BANDS],
     band_voice: [f32; BANDS],
     band_model: [f32; BANDS],
     tail: [f32; BANDS],
@@ -72,6 +78,13 @@ pub(crate) struct Suppressor {
     /// Of each bin: what is thought to be left of the echo, noise, voice of the last frame, gain.
     residual: [f32; BINS],
     noise: [f32; BINS],
+    /// Power that follows slowly, its least in this window and in the one before, and the frames of noise that were heard.
+    smooth: [f32; BINS],
+    least: [[f32; BINS]; 2],
+    noise_age: u32,
+    most_noise: [f32; BINS],
+    /// Frames since an echo was heard.
+    quiet: u32,
     clean: [f32; BINS],
     gain: [f32; BINS],
     filter: Spectrum,
@@ -105,12 +118,18 @@ impl Suppressor {
             spectrum: Spectrum::zero(),
             power: [0.0; BINS],
             echo_power: [0.0; BINS],
+            band_now: [0.0; BANDS],
             band_voice: [0.0; BANDS],
             band_model: [0.0; BANDS],
             tail: [0.0; BANDS],
             leak: [1.0; BANDS],
             residual: [0.0; BINS],
             noise: [LEAST; BINS],
+            smooth: [0.0; BINS],
+            least: [[f32::MAX; BINS]; 2],
+            noise_age: 0,
+            most_noise: [0.0; BINS],
+            quiet: QUIET,
             clean: [0.0; BINS],
             gain: [1.0; BINS],
             filter: Spectrum::zero(),
@@ -180,6 +199,7 @@ impl Suppressor {
             let noise = mean(&self.noise[bins.clone()]);
             let echo = mean(&self.echo_power[bins.clone()]);
             let voice = mean(&self.power[bins.clone()]);
+            self.band_now[band] = voice;
             self.tail[band] = (self.tail[band] * TAIL_KEEP).max(echo);
             let model = echo + TAIL * self.tail[band] + SPREAD * middle;
             self.band_model[band] = model + SMOOTH * (self.band_model[band] - model);
@@ -234,13 +254,29 @@ impl Suppressor {
             let gain = (prior / (1.0 + prior)).max(floor);
             self.clean[i] = gain * gain * voice;
             self.gain[i] = gain;
-            let noise = self.noise[i];
-            let next = if voice < noise {
-                noise + NOISE_FALL * (voice - noise)
-            } else {
-                voice.min(noise * NOISE_RISE)
-            };
-            self.noise[i] = next.max(LEAST);
+        }
+        self.hear_noise();
+    }
+
+    /// The noise of the room (R. Martin, "Noise power spectral density estimation based on optimal smoothing and minimum
+    /// statistics", 2001, with two windows).
+    ///
+    /// It is learned while nothing is played: a fan at the far end is steady too.
+    fn hear_noise(&mut self) {
+        self.quiet = if mean(&self.echo_power[MIDDLE]) > AUDIBLE { 0 } else { self.quiet.saturating_add(1) };
+        if self.quiet < QUIET {
+            return;
+        }
+        self.noise_age += 1;
+        let is_over = self.noise_age.is_multiple_of(NOISE_FRAMES);
+        let [now, before] = &mut self.least;
+        for i in 0..BINS {
+            self.smooth[i] += NOISE_PACE * (self.power[i] - self.smooth[i]);
+            now[i] = now[i].min(self.smooth[i]);
+            self.noise[i] = (NOISE_BIAS * now[i].min(before[i])).max(LEAST);
+            if is_over {
+                (before[i], now[i]) = (now[i], self.smooth[i]);
+            }
         }
     }
 
@@ -273,9 +309,13 @@ impl Suppressor {
             // What the last frame began fades out with silence.
             self.product.clear();
         } else {
+            for (band, bins) in self.edges.windows(2).enumerate() {
+                // Never more than is heard: what was learned in a muted room does not come out of a silent one.
+                self.most_noise[bins[0]..bins[1]].fill(2.0 * self.band_now[band]);
+            }
             for i in 0..BINS {
                 let lost = (1.0 - self.gain[i] * self.gain[i]).max(0.0);
-                let size = (self.noise[i] * lost * WINDOW_LOSS).sqrt();
+                let size = (self.noise[i].min(self.most_noise[i]) * lost * WINDOW_LOSS).sqrt();
                 // A turn by quarters and eighths is random enough, and cheap (xorshift: G. Marsaglia, 2003).
                 self.seed ^= self.seed << 13;
                 self.seed ^= self.seed >> 17;
@@ -320,6 +360,36 @@ fn edges() -> [usize; BANDS + 1] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_an_echo_goes_the_noise_of_the_room_stays_as_loud_as_it_was() {
+        let mut seed = 1_u32;
+        let mut hiss = |size: f32| -> [f32; FRAME] {
+            std::array::from_fn(|_| {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                size * (seed as f32 / u32::MAX as f32 - 0.5)
+            })
+        };
+        let mut suppressor = Suppressor::new();
+        let mut levels = [0.0_f32; 2];
+        for frame in 0..1_600 {
+            let mut voice = hiss(0.01);
+            // From 8 s on an echo 40 dB above the room's noise, of which a tenth was left.
+            let echo = if frame < 800 { [0.0; FRAME] } else { hiss(1.0) };
+            voice.iter_mut().zip(&echo).for_each(|(voice, echo)| *voice += 0.1 * echo);
+            suppressor.process(&mut voice, &echo);
+            if let Some(level) = match frame {
+                600..800 => Some(0),
+                1_200..1_600 => Some(1),
+                _ => None,
+            } {
+                levels[level] +=
+                    voice.iter().map(|s| s * s).sum::<f32>() / if level == 0 { 200.0 } else { 400.0 };
+            }
+        }
+        let louder_db = 10.0 * (levels[1] / levels[0]).log10();
+        assert!(louder_db.abs() < 3.0, "{louder_db} dB");
+    }
 
     #[test]
     fn every_band_has_bins() {
