@@ -87,7 +87,12 @@ fn a_good_version_runs_and_the_server_hears_of_it_once_after_the_check() {
     let told = scene.server.feedback("1");
     assert!(told.len() <= 8, "the server is flooded: {told:#?}");
     assert_eq!(scene.server.attributes()["udid"], "T-1");
+    // Nobody asked for it: a terminal tells what it is after each start.
     assert_eq!(scene.server.attributes()["version"], NEW);
+    scene.server.ask_attributes();
+    let server = &scene.server;
+    let again = |_: &mut _| Ok((server.attributes()["version"] == NEW).then_some(()));
+    scene.terminal.until("attributes again", UPDATE, again).unwrap();
     // And back and forth: the other slot is used again.
     scene.offer("2", "1.2.0", Quality::Good);
     assert!(scene.end("2").0);

@@ -82,6 +82,7 @@ struct Known {
     cancel: Option<String>,
     feedback: Vec<(String, Value)>,
     attributes: Value,
+    asks_attributes: bool,
     polls: u64,
     ranges: Vec<String>,
     authorization: Option<String>,
@@ -205,6 +206,13 @@ impl Ddi {
         self.known.lock().attributes.clone()
     }
 
+    /// Forgets what the device says of itself, and asks for it as hawkBit does when a person wants it.
+    pub fn ask_attributes(&self) {
+        let mut known = self.known.lock();
+        known.attributes = Value::Null;
+        known.asks_attributes = true;
+    }
+
     /// How often it was asked.
     pub fn polls(&self) -> u64 {
         self.known.lock().polls
@@ -278,7 +286,10 @@ async fn poll(State(known): State<Shared>) -> Json<Value> {
     let mut known = known.lock();
     known.polls += 1;
     let base = format!("{}{BASE}", known.url);
-    let mut links = json!({"configData": {"href": format!("{base}/configData")}});
+    let mut links = json!({});
+    if known.asks_attributes {
+        links["configData"] = json!({"href": format!("{base}/configData")});
+    }
     if let Some(cancel) = &known.cancel {
         links["cancelAction"] = json!({"href": format!("{base}/cancelAction/{cancel}")});
     } else if let Some(offered) = &known.offered {
@@ -289,7 +300,9 @@ async fn poll(State(known): State<Shared>) -> Json<Value> {
 }
 
 async fn config_data(State(known): State<Shared>, Json(body): Json<Value>) {
-    known.lock().attributes = body["data"].clone();
+    let mut known = known.lock();
+    known.attributes = body["data"].clone();
+    known.asks_attributes = false;
 }
 
 async fn deployment(State(known): State<Shared>) -> Result<Json<Value>, StatusCode> {

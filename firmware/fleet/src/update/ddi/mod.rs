@@ -54,7 +54,9 @@ pub struct Agent {
 struct Known {
     /// The cancelling's own id of each action that is to be cancelled.
     cancels: BTreeMap<String, String>,
+    /// Whether this run of the program has told its attributes, and whether the server asked for them at the last poll.
     attributes_told: bool,
+    attributes_asked: bool,
     /// What is to be told when the server can be reached again.
     ends: Vec<Outcome>,
 }
@@ -130,12 +132,7 @@ impl Agent {
     async fn poll(&self, known: &mut Known) -> Result<Option<Duration>, PollError> {
         let poll = messages::poll(&self.http.get(&self.base).await?)?;
         self.tell_ends(known).await;
-        if let Some(href) = poll.config_data.as_deref().filter(|_| !known.attributes_told) {
-            let attributes: Vec<_> =
-                self.attributes.iter().map(|(key, value)| (*key, value.as_str())).collect();
-            self.http.put(&address(href)?, &messages::attributes(&attributes)).await?;
-            known.attributes_told = true;
-        }
+        self.tell_attributes(poll.config_data.as_deref(), known).await?;
         known.cancels.clear();
         if let Some(href) = &poll.cancel {
             let cancel = messages::cancel(&self.http.get(&address(href)?).await?)?;
@@ -149,6 +146,29 @@ impl Agent {
             self.event(Event::NothingOffered);
         }
         Ok(poll.sleep_s.map(Duration::from_secs))
+    }
+
+    /// Told once after each start, as the version may be another, and whenever the server asks anew. hawkBit asks new
+    /// terminals and when a person wants it; other servers always ask.
+    async fn tell_attributes(&self, asked: Option<&str>, known: &mut Known) -> Result<(), PollError> {
+        let asks_anew = asked.is_some() && !known.attributes_asked;
+        if !known.attributes_told || asks_anew {
+            let attributes: Vec<_> =
+                self.attributes.iter().map(|(key, value)| (*key, value.as_str())).collect();
+            let body = messages::attributes(&attributes);
+            match asked {
+                Some(href) => self.http.put(&address(href)?, &body).await?,
+                None => {
+                    let unasked = address(&format!("{}/configData", self.base))?;
+                    if let Err(error) = self.http.put(&unasked, &body).await {
+                        log::info!(error:%; "the update server did not want to know what it did not ask for");
+                    }
+                }
+            }
+            known.attributes_told = true;
+        }
+        known.attributes_asked = asked.is_some();
+        Ok(())
     }
 
     async fn offered(&self, href: &str, asks: bool) -> Result<(), PollError> {
