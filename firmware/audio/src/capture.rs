@@ -433,8 +433,12 @@ mod tests {
 
     #[test]
     fn nothing_heard_while_muted_comes_out_after_the_unmute() {
-        for mode in Mode::ALL {
-            let mut chain = chain(1);
+        let noises = [crate::NoiseSuppression::Moderate, crate::NoiseSuppression::Neural];
+        for (mode, noise) in Mode::ALL.into_iter().flat_map(|mode| noises.map(|noise| (mode, noise))) {
+            let array =
+                ArrayFormat { rate_hz: RATE_HZ, period_frames: FRAME, geometry: vec![Position::default()] };
+            let options = VoiceOptions { noise, ..VoiceOptions::default() };
+            let mut chain = CaptureChain::new(&array, options).unwrap();
             chain.set_mode(mode);
             chain.set_muted(true);
             for n in 0..100 {
@@ -446,7 +450,7 @@ mod tests {
                 let complete = chain.advance(&[0.0; FRAME]);
                 let encoder = &chain.lanes[mode as usize].encoder;
                 let loudest = encoder.pending.iter().fold(0.0_f32, |peak, s| peak.max(s.abs()));
-                assert!(loudest < 0.005, "{mode:?}: {loudest} of 0.9 after {packets} packets");
+                assert!(loudest < 0.005, "{mode:?}, {noise:?}: {loudest} of 0.9 after {packets} packets");
                 packets += u32::from(complete);
             }
             assert!(packets >= 24);

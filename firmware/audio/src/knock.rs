@@ -1,6 +1,7 @@
 //! Keys, pens and knocks: what begins at once and is over at once.
 
 use crate::FRAME;
+use std::time::Duration;
 
 /// Samples over which energy is taken together: 1 ms.
 const BLOCK: usize = 48;
@@ -49,6 +50,9 @@ pub(crate) struct Knock {
 }
 
 impl Knock {
+    /// [`LAG`]; a block is of 1 ms.
+    pub(crate) const DELAY: Duration = Duration::from_millis((AHEAD + AFTER) as u64);
+
     /// `delayed`: another step holds the sound back by [`LAG`] between [`Knock::hear`] and [`Knock::take`].
     pub(crate) fn new(delayed: bool) -> Self {
         Self {

@@ -9,27 +9,29 @@ use crate::high_pass::HighPass;
 use crate::knock::Knock;
 use crate::level::sane;
 use crate::limiter::Limiter;
-use crate::noise::Noise;
+use crate::noise::{NoiseReduction, reduction};
 use crate::recorder::{Signals, Taps};
 use crate::{AudioError, FRAME};
 use rostrum_hal::microphone::Position;
 use std::time::Duration;
 
-/// What the noise suppressor holds back, measured.
-const NOISE_DELAY: Duration = Duration::from_millis(7);
-/// How much of steady noise (fans, projectors) is taken away.
+/// What noise is taken away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoiseSuppression {
-    /// Nothing.
+    /// None.
     Off,
-    /// 6 dB.
+    /// Of steady noise (fans, projectors) 6 dB.
     Low,
-    /// 12 dB.
+    /// Of steady noise 12 dB.
     #[default]
     Moderate,
-    /// 18 dB.
+    /// Of steady noise 18 dB.
     High,
+    /// All that is no voice (fans as well as keys, cups and paper), without a limit, by a small network: RNNoise. Its
+    /// voice is 3 ms later than the others'. [`crate::Mode::VoiceWide`], which leaves the room around the voice, is
+    /// with [`NoiseSuppression::Low`] as ever.
+    Neural,
 }
 
 /// How a voice is treated and encoded.
@@ -41,9 +43,9 @@ pub struct VoiceOptions {
     /// Channels that the speaker has, 1..=8. [`crate::CaptureChain::playback`] takes another number as well, and
     /// repeats or mixes them.
     pub speaker_channels: u8,
-    /// How much of steady noise is taken away.
+    /// What noise is taken away.
     pub noise: NoiseSuppression,
-    /// Take down keys, pens and knocks.
+    /// Take down keys, pens and knocks. Where [`NoiseSuppression::Neural`] is at work it does so, asked or not.
     pub knocks: bool,
     /// Bring near and far talkers to one level, and limit what is too loud.
     pub gain: bool,
@@ -85,10 +87,12 @@ pub(crate) struct Voice {
     microphones: usize,
     echo: Echo,
     beam: Beam,
-    noise: Option<Noise>,
-    /// The same at its least, for voices with the room around them.
-    gentle_noise: Option<Noise>,
+    noise: Option<Box<dyn NoiseReduction>>,
+    /// The filter of steady noise at its least, for voices with the room around them.
+    gentle_noise: Option<Box<dyn NoiseReduction>>,
     gentle: bool,
+    /// `noise` takes knocks away as well.
+    noise_has_knocks: bool,
     activity: Activity,
     speaks: bool,
     equalizer: Equalizer,
@@ -119,11 +123,12 @@ impl Voice {
             microphones,
             echo: Echo::new(options.echo, microphones, usize::from(options.speaker_channels)),
             beam: Beam::new(geometry),
-            noise: Noise::new(options.noise),
+            noise: reduction(options.noise),
             gentle_noise: (options.noise != NoiseSuppression::Off)
-                .then(|| Noise::new(NoiseSuppression::Low))
+                .then(|| reduction(NoiseSuppression::Low))
                 .flatten(),
             gentle: false,
+            noise_has_knocks: options.noise == NoiseSuppression::Neural,
             activity: Activity::new(),
             speaks: false,
             equalizer: Equalizer::new(&options.equalizer),
@@ -143,9 +148,15 @@ impl Voice {
         })
     }
 
-    /// How far its output is behind its input: overlapping transforms and the splitting into bands.
+    /// How far its output is behind its input: overlapping transforms and the splitting into bands. It changes with
+    /// [`Voice::set_gentle`].
     pub(crate) fn delay(&self) -> Duration {
-        let noise = if self.noise.is_some() || self.knock.is_some() { NOISE_DELAY } else { Duration::ZERO };
+        let noise = if self.gentle { &self.gentle_noise } else { &self.noise };
+        let noise = match noise {
+            Some(noise) => noise.delay(),
+            None if self.knock.is_some() => Knock::DELAY,
+            None => Duration::ZERO,
+        };
         let limiter = if self.gain.is_some() { Limiter::DELAY } else { Duration::ZERO };
         self.echo.delay() + self.beam.delay() + noise + limiter
     }
@@ -186,23 +197,24 @@ impl Voice {
         self.voice.iter_mut().for_each(|sample| *sample = sane(*sample));
         self.taps.beam = self.voice;
         self.speaks = self.activity.process(&self.voice);
-        if let Some(knock) = &mut self.knock {
+        let mut knock = self.knock.as_mut().filter(|_| self.gentle || !self.noise_has_knocks);
+        if let Some(knock) = &mut knock {
             knock.hear(&self.voice);
         }
         let noise = if self.gentle { &mut self.gentle_noise } else { &mut self.noise };
         if let Some(noise) = noise {
             noise.process(&mut self.voice);
         }
-        if let Some(knock) = &mut self.knock {
+        if let Some(knock) = &mut knock {
             knock.take(&mut self.voice);
         }
+        let knock = knock.is_some_and(|knock| knock.now());
         self.taps.noise_removed = self.voice;
         for (to, from) in self.out.iter_mut().zip(&self.voice) {
             *to = sane(*from);
         }
         self.equalizer.process(&mut self.out);
         if let Some(gain) = &mut self.gain {
-            let knock = self.knock.as_ref().is_some_and(Knock::now);
             gain.process(&mut self.out, Heard { speech: self.activity.now(), echo, knock });
             self.limiter.process(&mut self.out);
         }

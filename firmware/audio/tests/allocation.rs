@@ -4,7 +4,8 @@
 mod support;
 
 use rostrum_audio::{
-    CaptureChain, Ducking, EchoControl, FRAME, Mode, PlayOut, Recorder, TrackKey, VoiceOptions,
+    CaptureChain, Ducking, EchoControl, FRAME, Mode, NoiseSuppression, PlayOut, Recorder, TrackKey,
+    VoiceOptions,
 };
 use support::{Packet, Sender, Speech, array, at, plain};
 
@@ -72,6 +73,26 @@ fn our_part_of_a_voice_allocates_nothing() {
     for echo in [EchoControl::Off, EchoControl::Long] {
         assert_eq!(voice(VoiceOptions { echo, ..plain() }), (0, [0; 3]), "{echo:?}");
     }
+}
+
+#[test]
+fn a_network_against_noise_allocates_nothing_after_its_first_frame_in_a_thread() {
+    let noise = NoiseSuppression::Neural;
+    let mut chain = CaptureChain::new(&array(1), VoiceOptions { noise, ..plain() }).unwrap();
+    let (mut speech, frames) = (Speech::new(1), 300);
+    let run = move || -> Vec<u64> {
+        (0..frames)
+            .map(|_| {
+                let frame = speech.frame();
+                allocations(|| {
+                    chain.process(&frame);
+                })
+            })
+            .collect()
+    };
+    let count = std::thread::spawn(run).join().unwrap();
+    assert!(count[0] > 0, "the pages say so");
+    assert_eq!(count[1..].iter().sum::<u64>(), 0);
 }
 
 #[test]

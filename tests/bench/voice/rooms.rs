@@ -3,10 +3,11 @@
 use anyhow::Context;
 use rostrum_acoustics::cases::{self, CIRCLE, Echo};
 use rostrum_acoustics::engines::{Aec3, Chain, Engine, FRAME, Processed, Sonora, Speex, run as run_engine};
+use rostrum_acoustics::estoi::estoi;
 use rostrum_acoustics::field::Colour;
 use rostrum_acoustics::measure;
 use rostrum_acoustics::scene::Heard;
-use rostrum_acoustics::scores::{lag, level_db};
+use rostrum_acoustics::scores::{aligned, lag, level_db, segmental_snr_db};
 
 use rostrum_acoustics::speech::Speech;
 use rostrum_acoustics::wav;
@@ -49,6 +50,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     for seed in options.seed..options.seed + options.rooms {
         bench.echoes(seed)?;
         bench.double_talk(seed)?;
+        bench.noise(seed)?;
         bench.beams(seed)?;
         bench.gain(seed)?;
     }
@@ -161,6 +163,27 @@ impl Bench<'_> {
         Ok(())
     }
 
+    /// Fans at 5 dB: how near each suppressor brings the voice to what the first microphone would hear without them.
+    fn noise(&mut self, seed: u64) -> anyhow::Result<()> {
+        if !self.wanted(&["noise_estoi", "noise_segmental_snr_db", "noise_cpu_us_per_10ms"]) {
+            return Ok(());
+        }
+        let (heard, _) = cases::in_noise(&self.speech, &CIRCLE[..1], Colour::Fan, 5.0, seed);
+        for (name, noise) in [
+            ("", NoiseSuppression::Moderate),
+            ("neural_", NoiseSuppression::Neural),
+            ("untouched_", NoiseSuppression::Off),
+        ] {
+            let out = self.chain(&heard, VoiceOptions { noise, ..beam() })?.0;
+            let (near, voice) = aligned(&heard.near[0][96_000..], &out.voice[96_000..], 4_800);
+            let score = estoi(near, voice).context("nobody talks")?;
+            self.figures.add(format!("{name}noise_estoi"), score);
+            self.figures.add(format!("{name}noise_segmental_snr_db"), segmental_snr_db(near, voice));
+            self.figures.add(format!("{name}noise_cpu_us_per_10ms"), out.us_per_frame());
+        }
+        Ok(())
+    }
+
     fn beams(&mut self, seed: u64) -> anyhow::Result<()> {
         if self.wanted(&["beam_diffuse_db"]) {
             let (heard, _) = cases::in_noise(&self.speech, &CIRCLE, Colour::Fan, 5.0, seed);
@@ -171,6 +194,17 @@ impl Bench<'_> {
             self.figures.add("beam_diffuse_db", gain);
             let gain = measure::broadband_ratio_gain_db(&heard, &heard.noise, with, against, 2.0);
             self.figures.add("beam_diffuse_broadband_db", gain);
+        }
+        if self.wanted(&["doa_within_10deg_percent"]) {
+            let (heard, azimuth_deg) = cases::in_noise(&self.speech, &CIRCLE, Colour::Fan, 15.0, seed);
+            let (_, chain) = self.chain(&heard, beam())?;
+            let said: Vec<_> = chain
+                .meters
+                .iter()
+                .map(|meters| meters.direction.map(|at| f64::from(at.azimuth_deg)))
+                .collect();
+            let right = measure::directions_within_percent(&heard, &said, azimuth_deg, 10.0, 1.0);
+            self.figures.add("doa_within_10deg_percent", right);
         }
         if self.wanted(&["beam_interferer_db"]) {
             let (heard, _) = cases::with_interferer(&self.speech, &CIRCLE, seed);
