@@ -153,7 +153,8 @@ fn addresses(cable: &Cable) -> anyhow::Result<Addresses> {
     server
         .args(["--no-daemon", "--conf-file=/dev/null", "--port=0", "--bind-interfaces", "--leasefile-ro"])
         .args([&interface, &range])
-        .args(["--dhcp-option=option:router", "--log-facility=/dev/null"])
+        // Another machine at the same cable has the same address: `bench boot` has two, one after the other.
+        .args(["--dhcp-ignore-clid", "--dhcp-option=option:router", "--log-facility=/dev/null"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
