@@ -15,6 +15,9 @@ use crate::{AudioError, FRAME};
 use rostrum_hal::microphone::Position;
 use std::time::Duration;
 
+/// How much the network leaves of a frame of a voice at least (-10 dB, power).
+const LEFT_OF_VOICE: f32 = 0.1;
+
 /// What noise is taken away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -201,10 +204,13 @@ impl Voice {
         if let Some(knock) = &mut knock {
             knock.hear(&self.voice);
         }
+        let before = energy(&self.voice);
         let noise = if self.gentle { &mut self.gentle_noise } else { &mut self.noise };
         if let Some(noise) = noise {
             noise.process(&mut self.voice);
         }
+        // What the network takes for no voice is none that the gain should learn from.
+        let is_voice = self.gentle || !self.noise_has_knocks || energy(&self.voice) > LEFT_OF_VOICE * before;
         if let Some(knock) = &mut knock {
             knock.take(&mut self.voice);
         }
@@ -215,7 +221,7 @@ impl Voice {
         }
         self.equalizer.process(&mut self.out);
         if let Some(gain) = &mut self.gain {
-            gain.process(&mut self.out, Heard { speech: self.activity.now(), echo, knock });
+            gain.process(&mut self.out, Heard { speech: self.activity.now() && is_voice, echo, knock });
             self.limiter.process(&mut self.out);
         }
         self.out.iter_mut().for_each(|sample| *sample = sane(*sample));

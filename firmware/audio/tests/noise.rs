@@ -34,3 +34,18 @@ fn a_voice_is_as_late_as_the_chain_says_in_each_mode() {
         }
     }
 }
+
+#[test]
+fn what_the_network_takes_away_does_not_turn_the_gain_up() {
+    let options = VoiceOptions { noise: NoiseSuppression::Neural, ..VoiceOptions::default() };
+    let mut chain = CaptureChain::new(&array(1), options).unwrap();
+    // Made of pulses and filters: for the network it is no voice, for what finds speech it is.
+    let mut speech = Speech::new(1);
+    let mut rises = Vec::new();
+    for _ in 0..800 {
+        chain.process(&speech.frame().map(|sample| 0.1 * sample));
+        rises.push(chain.meters().gain_db.unwrap());
+    }
+    let rise = rises[799] - rises[0];
+    assert!(rise < 3.0, "the gain rose by {rise} dB");
+}
