@@ -63,7 +63,8 @@ fn open(device: &str, direction: Direction, channels: usize) -> anyhow::Result<P
     {
         let hardware = HwParams::any(&pcm)?;
         hardware.set_access(Access::RWInterleaved)?;
-        hardware.set_format(Format::s32())?;
+        // What the terminal takes first: a loopback has one format on both sides, which whoever comes first chooses.
+        hardware.set_format(Format::float())?;
         hardware.set_channels(channels.try_into()?)?;
         hardware.set_rate(RATE_HZ, ValueOr::Nearest)?;
         hardware.set_buffer_size_near(i64::from(RATE_HZ / 5))?;
@@ -81,12 +82,12 @@ fn play(file: &Path, device: &str, channels: usize) -> anyhow::Result<()> {
     // Opened anew whenever it fails: an emulated processor is late now and then, and a card goes away and comes back.
     loop {
         if let Ok(pcm) = open(device, Direction::Playback, channels) {
-            let io = pcm.io_i32()?;
+            let io = pcm.io_f32()?;
             loop {
-                let period: Vec<i32> = endless
+                let period: Vec<f32> = endless
                     .by_ref()
                     .take(PERIOD)
-                    .flat_map(|sample| std::iter::repeat_n(i32::from(*sample) << 16, channels))
+                    .flat_map(|sample| std::iter::repeat_n(f32::from(*sample) / 32_768.0, channels))
                     .collect();
                 if io.writei(&period).is_err() && pcm.prepare().is_err() {
                     break;
@@ -99,7 +100,7 @@ fn play(file: &Path, device: &str, channels: usize) -> anyhow::Result<()> {
 
 fn record(device: &str, channels: usize, file: &Path, seconds: u32) -> anyhow::Result<()> {
     let pcm = open(device, Direction::Capture, channels)?;
-    let io = pcm.io_i32()?;
+    let io = pcm.io_f32()?;
     let spec = hound::WavSpec {
         channels: 1,
         sample_rate: RATE_HZ,
@@ -107,14 +108,14 @@ fn record(device: &str, channels: usize, file: &Path, seconds: u32) -> anyhow::R
         sample_format: hound::SampleFormat::Int,
     };
     let mut wav = hound::WavWriter::create(file, spec)?;
-    let (mut samples, mut rest) = (vec![0; PERIOD * channels], seconds as usize * RATE_HZ as usize);
+    let (mut samples, mut rest) = (vec![0.0_f32; PERIOD * channels], seconds as usize * RATE_HZ as usize);
     while rest > 0 {
         let Ok(frames) = io.readi(&mut samples) else {
             pcm.prepare()?;
             continue;
         };
         for frame in samples.chunks(channels).take(frames.min(rest)) {
-            wav.write_sample((frame[0] >> 16) as i16)?;
+            wav.write_sample((frame[0] * 32_768.0) as i16)?;
         }
         rest -= frames.min(rest);
     }
