@@ -82,7 +82,6 @@ pub(crate) struct Suppressor {
     smooth: [f32; BINS],
     least: [[f32; BINS]; 2],
     noise_age: u32,
-    most_noise: [f32; BINS],
     /// Frames since an echo was heard.
     quiet: u32,
     clean: [f32; BINS],
@@ -128,7 +127,6 @@ impl Suppressor {
             smooth: [0.0; BINS],
             least: [[f32::MAX; BINS]; 2],
             noise_age: 0,
-            most_noise: [0.0; BINS],
             quiet: QUIET,
             clean: [0.0; BINS],
             gain: [1.0; BINS],
@@ -309,13 +307,13 @@ impl Suppressor {
             // What the last frame began fades out with silence.
             self.product.clear();
         } else {
-            for (band, bins) in self.edges.windows(2).enumerate() {
-                // Never more than is heard: what was learned in a muted room does not come out of a silent one.
-                self.most_noise[bins[0]..bins[1]].fill(2.0 * self.band_now[band]);
-            }
+            let mut band = 0;
             for i in 0..BINS {
+                band += usize::from(i == self.edges[band + 1]);
+                // Never more than is heard: what was learned in a muted room does not come out of a silent one.
+                let most = 2.0 * self.band_now[band];
                 let lost = (1.0 - self.gain[i] * self.gain[i]).max(0.0);
-                let size = (self.noise[i].min(self.most_noise[i]) * lost * WINDOW_LOSS).sqrt();
+                let size = (self.noise[i].min(most) * lost * WINDOW_LOSS).sqrt();
                 // A turn by quarters and eighths is random enough, and cheap (xorshift: G. Marsaglia, 2003).
                 self.seed ^= self.seed << 13;
                 self.seed ^= self.seed >> 17;
