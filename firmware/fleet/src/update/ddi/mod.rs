@@ -149,7 +149,8 @@ impl Agent {
     }
 
     /// Told once after each start, as the version may be another, and whenever the server asks anew. hawkBit asks new
-    /// terminals and when a person wants it; other servers always ask.
+    /// terminals, after each of its updates, and when a person wants it, but knows nothing of an update from a stick; other
+    /// servers always ask.
     async fn tell_attributes(&self, asked: Option<&str>, known: &mut Known) -> Result<(), PollError> {
         let asks_anew = asked.is_some() && !known.attributes_asked;
         if !known.attributes_told || asks_anew {
