@@ -1,11 +1,12 @@
 //! A terminal updates itself by the real RAUC: good versions stay, bad ones go away, and a power cut bricks nothing
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::{fs, path::PathBuf, sync::LazyLock, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use rostrum_fleet::update::{link::FromTerminal, status::Phase};
-use rostrum_tests::updates::{Bundles, Ddi, Image, OLD, Offered, Quality, UpdateTerminal, certificates};
-use xtask::image::{self, Rauc};
+use rostrum_tests::updates::{
+    Bundles, Ddi, Image, OLD, Offered, Quality, UpdateTerminal, certificates, rauc,
+};
 
 const NEW: &str = "1.1.0";
 /// Time for an update with its restarts on a busy machine.
@@ -19,12 +20,6 @@ struct Scene {
     server: Ddi,
     bundles: Bundles,
     terminal: UpdateTerminal,
-}
-
-/// Fetched once, whichever test comes first.
-fn rauc() -> Rauc {
-    static RAUC: LazyLock<Rauc> = LazyLock::new(|| image::rauc().unwrap());
-    RAUC.clone()
 }
 
 impl Scene {

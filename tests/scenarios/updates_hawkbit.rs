@@ -4,7 +4,6 @@
 use std::{
     fs,
     path::Path,
-    sync::LazyLock,
     time::{Duration, Instant},
 };
 
@@ -15,10 +14,9 @@ use hawkbit::ddi::{
 };
 use hawkbit_mock::ddi::{ChunkProtocol, Deployment, DeploymentBuilder, ServerBuilder, Target};
 use rostrum_fleet::update::{link::FromTerminal, status::Phase};
-use rostrum_tests::updates::{Bundles, Image, OLD, Quality, UpdateTerminal};
+use rostrum_tests::updates::{Bundles, Image, OLD, Quality, UpdateTerminal, rauc};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use xtask::image::{self, Rauc};
 
 const NEW: &str = "1.1.0";
 /// Time for an update with its restart on a busy machine.
@@ -32,12 +30,6 @@ struct Scene {
     target: Target,
     bundles: Bundles,
     terminal: UpdateTerminal,
-}
-
-/// Fetched once, whichever test comes first.
-fn rauc() -> Rauc {
-    static RAUC: LazyLock<Rauc> = LazyLock::new(|| image::rauc().unwrap());
-    RAUC.clone()
 }
 
 impl Scene {

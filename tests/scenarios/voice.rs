@@ -125,9 +125,7 @@ fn at_15_db_the_talkers_direction_is_known_within_10_degrees() {
         let (heard, azimuth_deg) = cases::in_noise(&speech, &CIRCLE, Colour::Fan, 15.0, seed);
         let mut chain = Chain::new(&heard.geometry, VoiceOptions::default()).unwrap();
         run(&mut chain, &heard);
-        let directions: Vec<_> =
-            chain.meters.iter().map(|meters| Some(f64::from(meters.direction?.azimuth_deg))).collect();
-        measure::directions_within_percent(&heard, &directions, azimuth_deg, 10.0, 1.0)
+        measure::directions_within_percent(&heard, &chain.directions(), azimuth_deg, 10.0, 1.0)
     });
     eprintln!("direction within 10 degrees: {shares:.1?} percent");
     assert!(median(&shares) >= 95.0, "{shares:?}");

@@ -198,11 +198,7 @@ impl Bench<'_> {
         if self.wanted(&["doa_within_10deg_percent"]) {
             let (heard, azimuth_deg) = cases::in_noise(&self.speech, &CIRCLE, Colour::Fan, 15.0, seed);
             let (_, chain) = self.chain(&heard, beam())?;
-            let said: Vec<_> = chain
-                .meters
-                .iter()
-                .map(|meters| meters.direction.map(|at| f64::from(at.azimuth_deg)))
-                .collect();
+            let said = chain.directions();
             let right = measure::directions_within_percent(&heard, &said, azimuth_deg, 10.0, 1.0);
             self.figures.add("doa_within_10deg_percent", right);
         }

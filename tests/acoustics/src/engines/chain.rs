@@ -37,6 +37,11 @@ impl Chain {
         self.chain.delay()
     }
 
+    /// Where it said that somebody talks, of every frame: degrees.
+    pub fn directions(&self) -> Vec<Option<f64>> {
+        self.meters.iter().map(|meters| Some(f64::from(meters.direction?.azimuth_deg))).collect()
+    }
+
     /// The chain itself.
     pub fn inner(&mut self) -> &mut CaptureChain {
         &mut self.chain

@@ -11,3 +11,16 @@ mod terminal;
 pub use bundle::{Bundles, Image, Quality};
 pub use ddi::{Ddi, Offered, certificates};
 pub use terminal::{OLD, UpdateTerminal};
+
+use std::sync::LazyLock;
+
+use xtask::image::{self, Rauc};
+
+/// RAUC of our architecture: fetched once in a process, whichever test comes first.
+///
+/// # Panics
+/// When it cannot be fetched.
+pub fn rauc() -> Rauc {
+    static RAUC: LazyLock<Rauc> = LazyLock::new(|| image::rauc().unwrap_or_else(|error| panic!("{error:#}")));
+    RAUC.clone()
+}
