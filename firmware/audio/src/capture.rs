@@ -172,6 +172,13 @@ impl CaptureChain {
         self.voice.playback(sane_far, channels);
     }
 
+    /// The microphones lost `samples` (of each of them) before the next frame, as their reader was late. What the speaker
+    /// played meanwhile has been told of by [`CaptureChain::playback`]; it is passed over, so that the echo does not have
+    /// to be found anew.
+    pub fn lost(&mut self, samples: usize) {
+        self.voice.pass_over(i64::try_from(samples).unwrap_or(i64::MAX));
+    }
+
     /// Takes 10 ms of all microphones, interleaved (480 samples each), and gives a packet after every second
     /// call. The packet's first sample was heard 10 ms before the first of `microphones`. Input of another
     /// size is left out and counted; samples that are no numbers count as silence.

@@ -219,6 +219,12 @@ impl Drift {
         }
     }
 
+    /// The microphones lost `samples`, while the speaker went on (or not: what was not pushed is not passed over).
+    pub(crate) fn pass_over(&mut self, samples: i64) {
+        let ahead = (self.written - self.read - self.target as i64).max(0);
+        self.read += samples.clamp(0, ahead + FRAME as i64);
+    }
+
     /// From now on reads `samples` newer than until now (older when negative).
     pub(crate) fn jump(&mut self, samples: i64) {
         self.read += samples;

@@ -170,6 +170,11 @@ impl Voice {
         self.echo.playback(far, channels);
     }
 
+    /// The microphones lost `samples`.
+    pub(crate) fn pass_over(&mut self, samples: i64) {
+        self.echo.pass_over(samples);
+    }
+
     /// Whether anybody will use what comes out: the canceller goes on learning while the room is muted.
     pub(crate) fn set_output_used(&mut self, used: bool) {
         self.output_used = used;

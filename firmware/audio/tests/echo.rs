@@ -23,6 +23,8 @@ struct Scene {
     burst: usize,
     /// How loud the talker is, from a second on.
     talker: (usize, f32),
+    /// At a second, frames of the microphones are lost; whether the chain is told.
+    lost: (usize, usize, bool),
     seconds: usize,
 }
 
@@ -35,6 +37,7 @@ impl Default for Scene {
             channels: 1,
             burst: 1,
             talker: (0, 0.0),
+            lost: (0, 0, false),
             seconds: 6,
         }
     }
@@ -82,23 +85,30 @@ impl Scene {
 
     fn run_with(&self, options: VoiceOptions) -> Heard {
         let frames = self.seconds * 100;
+        let (lost_at, lost, told) = self.lost;
+        let there = frames + lost + 20;
         let mut voices: Vec<Speech> = (0..self.channels as u64).map(|i| Speech::new(21 + 13 * i)).collect();
         let played: Vec<Vec<f32>> =
-            voices.iter_mut().map(|voice| (0..frames + 20).flat_map(|_| voice.frame()).collect()).collect();
-        let echo = self.echo(&played);
+            voices.iter_mut().map(|voice| (0..there).flat_map(|_| voice.frame()).collect()).collect();
+        let mut echo = self.echo(&played);
+        echo.drain(lost_at * SECOND..lost_at * SECOND + lost * FRAME);
         let mut chain = CaptureChain::new(&array(1), options).unwrap();
         let (mut talker, mut hiss) = (Speech::new(90), Noise::new(5));
         let mut heard =
             Heard { echo, said: vec![], out: vec![], left: vec![], delay_ms: vec![], ppm: vec![] };
         let mut pushed = 0;
         for frame in 0..frames {
-            let due = ((frame + 1) as f64 * (1.0 + self.ppm * 1e-6)) as usize;
-            while pushed < due.div_ceil(self.burst) * self.burst && pushed < frames + 20 {
+            let gone = if frame >= lost_at * 100 { lost } else { 0 };
+            let due = ((frame + gone + 1) as f64 * (1.0 + self.ppm * 1e-6)) as usize;
+            while pushed < due.div_ceil(self.burst) * self.burst && pushed < there {
                 let of_frame = pushed * FRAME..(pushed + 1) * FRAME;
                 let far: Vec<f32> =
                     of_frame.flat_map(|i| played.iter().map(move |channel| channel[i])).collect();
                 chain.playback(&far);
                 pushed += 1;
+            }
+            if told && frame == lost_at * 100 {
+                chain.lost(lost * FRAME);
             }
             let loud = if frame >= self.talker.0 * 100 { self.talker.1 } else { 0.0 };
             let said = talker.frame().map(|sample| sample * loud);
@@ -130,7 +140,7 @@ impl Scene {
             now[since * SECOND..].copy_from_slice(&room[since * SECOND..]);
         }
         let delay = |at: usize| self.delays.iter().rfind(|(since, _)| since * SECOND <= at).unwrap().1;
-        (0..self.seconds * SECOND)
+        (0..self.seconds * SECOND + self.lost.1 * FRAME)
             .map(|at| sample_at(&now, at as f64 * (1.0 + self.ppm * 1e-6) - delay(at) as f64))
             .collect()
     }
@@ -191,6 +201,16 @@ fn an_echo_that_jumps_is_found_within_a_second() {
         let told = heard.delay_at(5.0).unwrap() as f32;
         assert!((told - expected).abs() < 3.0, "{from} to {to}: told {told} ms, not {expected} ms");
         assert!(heard.removed(6.0..8.0) > 25.0, "{from} to {to}: {} dB", heard.removed(6.0..8.0));
+    }
+}
+
+#[test]
+fn sound_that_the_microphones_lost_does_not_bring_the_echo_back_when_it_is_told() {
+    for frames in [8, 25] {
+        let scene = |told| Scene { lost: (4, frames, told), delays: vec![(0, 2_400)], ..Scene::default() };
+        let removed = |told| scene(told).run().removed(4.1..4.5);
+        let (told, untold) = (removed(true), removed(false));
+        assert!(told > 28.0 && untold < 15.0, "{frames} frames: {told} dB, untold {untold} dB");
     }
 }
 

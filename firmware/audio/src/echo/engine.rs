@@ -70,6 +70,15 @@ impl Echo {
         }
     }
 
+    /// The microphones lost `samples`; what was played meanwhile was told of.
+    pub(crate) fn pass_over(&mut self, samples: i64) {
+        match self {
+            Self::Off => {}
+            Self::Long { canceller, .. } => canceller.pass_over(samples),
+            Self::Aec3 { drift, .. } => drift.pass_over(samples),
+        }
+    }
+
     /// Whether anybody will use what comes out.
     pub(crate) fn set_output_used(&mut self, used: bool) {
         if let Self::Aec3 { engine, .. } = self {

@@ -91,6 +91,11 @@ impl Canceller {
         self.drift.push(far, channels);
     }
 
+    /// The microphones lost `samples`; what was played meanwhile was told of.
+    pub(crate) fn pass_over(&mut self, samples: i64) {
+        self.drift.pass_over(samples);
+    }
+
     /// Takes the echo out of what each microphone `heard`: what remains (`errors`), and what was taken (`echoes`).
     pub(crate) fn process(
         &mut self,
