@@ -117,6 +117,9 @@ fn a_recording_is_announced_has_all_signals_and_obeys_mute() {
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let description: Value = serde_json::from_slice(&fs::read(out.with_extension("json")).unwrap()).unwrap();
     assert_eq!(description["frames"], 200);
+    let geometry = description["geometry"].as_array().unwrap();
+    assert!(!geometry.is_empty() && geometry.iter().all(|place| place["x"].is_number()), "{description}");
+    assert_eq!(description["options"]["echo"], "long");
     let names: Vec<&str> =
         description["channels"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     for name in ["microphone_1", "reference_1", "echo_removed_1", "beam", "noise_removed", "output"] {
@@ -144,4 +147,28 @@ fn a_recording_is_announced_has_all_signals_and_obeys_mute() {
     );
     room.api("DELETE", "/voice/recording", None).unwrap();
     assert!(room.state().unwrap()["recording"].is_null());
+}
+
+/// The first note that the speaker gave in the last seconds, Hz; `None` while it was silent.
+fn first_note_hz(room: &Terminal) -> anyhow::Result<Option<f64>> {
+    const NOTE: usize = 4_800;
+    let samples = sound::of_board(room, "speaker", 3)?.samples;
+    let Some(start) = samples.iter().position(|sample| sample.abs() > 0.01) else { return Ok(None) };
+    let Some(note) = samples.get(start..start + NOTE) else { return Ok(None) };
+    let waves = note.windows(2).filter(|two| two[0] < 0.0 && two[1] >= 0.0).count();
+    Ok(Some(waves as f64 * 48_000.0 / NOTE as f64))
+}
+
+#[test]
+fn the_room_hears_that_somebody_comes_and_that_somebody_leaves() {
+    let lab = Lab::new().unwrap();
+    let room = lab.joined_room("room").unwrap();
+    let silent = || until("silence", PATIENCE, || Ok(first_note_hz(&room)?.is_none().then_some(())));
+    silent().unwrap();
+    let mut peer = lab.libwebrtc("peer", &[]).unwrap();
+    let came = until("a chime for who came", PATIENCE, || first_note_hz(&room)).unwrap();
+    silent().unwrap();
+    peer.program().tell(r#"{"do": "quit"}"#).unwrap();
+    let left = until("a chime for who left", PATIENCE, || first_note_hz(&room)).unwrap();
+    assert!((came - 587.0).abs() < 30.0 && (left - 784.0).abs() < 30.0, "{came} and {left} Hz");
 }

@@ -201,13 +201,21 @@ impl Default for Picture {
 }
 
 /// The room's voice.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Voice {
+    /// The room hears that somebody comes or leaves.
+    pub(crate) chimes: bool,
     /// Others in the channel may change what the microphones are for.
     pub(crate) far_end_may_change_mode: bool,
     /// How a voice is treated and encoded.
     pub(crate) chain: VoiceOptions,
+}
+
+impl Default for Voice {
+    fn default() -> Self {
+        Self { chimes: true, far_end_may_change_mode: false, chain: VoiceOptions::default() }
+    }
 }
 
 impl Voice {
@@ -287,7 +295,11 @@ mod tests {
     fn the_example_shows_the_voice_as_it_is_without_it() {
         let voice = parse::<Config>("example", EXAMPLE).unwrap().voice;
         assert_eq!(voice.chain, VoiceOptions::default());
-        assert!(!voice.far_end_may_change_mode);
+        let without = Voice::default();
+        assert_eq!(
+            (voice.chimes, voice.far_end_may_change_mode),
+            (without.chimes, without.far_end_may_change_mode)
+        );
     }
 
     #[test]

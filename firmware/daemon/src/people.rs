@@ -12,14 +12,30 @@ pub(crate) struct People {
     last_speaker: Option<String>,
 }
 
+/// What a new list of people tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// Somebody is there who was not.
+    pub(crate) came: bool,
+    /// Somebody is not there who was.
+    pub(crate) left: bool,
+}
+
 impl People {
     /// Takes the service's list; who was there before keeps the place.
-    pub(crate) fn set(&mut self, mut now: Vec<ParticipantView>) {
+    pub(crate) fn set(&mut self, mut now: Vec<ParticipantView>) -> Change {
+        let lacks =
+            |all: &[ParticipantView], one: &ParticipantView| all.iter().all(|other| other.user != one.user);
+        let change = Change {
+            came: now.iter().any(|one| lacks(&self.all, one)),
+            left: self.all.iter().any(|one| lacks(&now, one)),
+        };
         let place = |one: &ParticipantView| {
             self.all.iter().position(|before| before.user == one.user).unwrap_or(usize::MAX)
         };
         now.sort_by_key(place);
         self.all = now;
+        change
     }
 
     pub(crate) fn set_speakers(&mut self, speakers: &[Speaker]) {
@@ -134,6 +150,16 @@ mod tests {
         people.set(vec![participant("linus", &[]), participant("grace", &[]), participant("ada", &[])]);
         let users: Vec<_> = people.for_panel().into_iter().map(|one| one.user).collect();
         assert_eq!(users, ["ada", "grace", "linus"]);
+    }
+
+    #[test]
+    fn who_comes_and_who_leaves_is_told_and_who_stays_is_not() {
+        let mut people = People::default();
+        let ada = || participant("ada", &[]);
+        assert_eq!(people.set(vec![ada()]), Change { came: true, left: false });
+        assert_eq!(people.set(vec![participant("ada", &[CAMERA])]), Change::default());
+        assert_eq!(people.set(vec![participant("grace", &[])]), Change { came: true, left: true });
+        assert_eq!(people.set(vec![]), Change { came: false, left: true });
     }
 
     #[test]

@@ -17,7 +17,8 @@ use ringbuf::{
     HeapCons, HeapProd, HeapRb,
     traits::{Consumer, Observer, Producer, Split},
 };
-use rostrum_audio::{CaptureChain, Ducking, FRAME, RATE_HZ, Recorder};
+use rostrum_audio::{CaptureChain, Ducking, FRAME, RATE_HZ, Recorder, VoiceOptions};
+use rostrum_hal::microphone::ArrayFormat;
 use rostrum_panel::{RecordingPhase, VoiceMode, VoiceRecording};
 use serde_json::json;
 
@@ -49,6 +50,8 @@ pub(crate) struct Tap {
 struct Shared {
     /// Names of the channels, once they are known.
     channels: OnceLock<Vec<String>>,
+    /// What the microphones are, and how the chain is set.
+    made_by: OnceLock<(ArrayFormat, VoiceOptions)>,
     /// Frames that were not recorded as the room was muted (or in music mode), and those that the disk was too slow for.
     withheld: AtomicU64,
     lost: AtomicU64,
@@ -58,6 +61,12 @@ struct Shared {
 }
 
 impl Tap {
+    /// What the microphones are, and how their chain is set.
+    pub(crate) fn is_made_by(&self, array: &ArrayFormat, options: VoiceOptions) {
+        // The first to say so.
+        let _ = self.shared.made_by.set((array.clone(), options));
+    }
+
     /// Takes what the chain made of the last frame; what it gives of a muted room is nothing. `false` when nobody wants
     /// it any more.
     pub(crate) fn take(&mut self, chain: &CaptureChain) -> bool {
@@ -273,6 +282,7 @@ impl Work {
 
     fn description(&self, frames: u64) -> anyhow::Result<Vec<u8>> {
         let made = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let made_by = self.shared.made_by.get();
         let description = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "made_unix_s": made.as_secs(),
@@ -280,6 +290,8 @@ impl Work {
             "frame_samples": FRAME,
             "frames": frames,
             "channels": self.shared.channels.get(),
+            "geometry": made_by.map(|(array, _)| &array.geometry),
+            "options": made_by.map(|(_, options)| options),
             "mode": self.mode,
             "frames_withheld_while_muted": self.shared.withheld.load(SeqCst),
             "frames_lost": self.shared.lost.load(SeqCst),

@@ -265,12 +265,17 @@ impl Capture {
                     }
                     hear_speaker(&mut self.chain, microphones.reference(), &mut played, channels.into());
                     self.look_alive(&samples, format.channels());
-                    self.take_orders();
+                    self.take_orders(&format);
                     self.announce(&mut samples, format.channels());
                     self.send(&samples, time);
                     self.record();
                 }
                 Err(MicrophoneError::Overrun { lost_frames }) => {
+                    // A reference by the hardware lost the same.
+                    if microphones.reference().is_none() {
+                        hear_speaker(&mut self.chain, None, &mut played, channels.into());
+                        self.chain.lost(lost_frames);
+                    }
                     let lost = lost_frames as u64;
                     self.counters.microphone_samples_lost(lost);
                     if let Some(samples) = self.losses.add(Instant::now(), lost) {
@@ -314,11 +319,14 @@ impl Capture {
         }
     }
 
-    fn take_orders(&mut self) {
+    fn take_orders(&mut self, format: &ArrayFormat) {
         for order in self.orders.try_iter() {
             match order {
                 CaptureOrder::Announce(sound) => self.announced = Some((sound, 0)),
-                CaptureOrder::Record(tap) => self.tap = Some(tap),
+                CaptureOrder::Record(tap) => {
+                    tap.is_made_by(format, self.options);
+                    self.tap = Some(tap);
+                }
             }
         }
     }

@@ -4,6 +4,7 @@ mod panel;
 
 use std::{sync::Arc, time::Duration};
 
+use rostrum_audio::Ducking;
 use rostrum_hal::{
     FrameSize, Timestamp,
     indicator::{IndicatorRole, Signal},
@@ -27,15 +28,16 @@ use crate::{
     input::{Input, Inputs},
     lights::Lights,
     memory::{Memory, Remembered},
-    people::People,
+    people::{Change, People},
     pulse::Pulse,
     recording::Recordings,
     screen::{ScreenControl, ScreenView, Seats, Which, largest},
     screen_switch::ScreenSwitch,
     selftest::panel::Tests,
+    sounds::Chimes,
     stay::{Inlets, Outlet, Stay, layer_of, rid_of},
     updates::{self, UpdaterLink},
-    voice::Voice,
+    voice::{Play, Voice},
 };
 
 /// Topic of data by which the far end says what the microphones are for, where it may: a mode's name.
@@ -80,6 +82,8 @@ pub(crate) struct Control {
     pub(crate) factory_reset: Option<FactoryReset>,
     pub(crate) recordings: Recordings,
     pub(crate) recording: Option<VoiceRecording>,
+    /// What is heard when somebody comes or leaves, where it is.
+    pub(crate) chimes: Option<Chimes>,
     /// Others in the channel may change what the microphones are for.
     pub(crate) far_end_may_change_mode: bool,
 }
@@ -287,7 +291,8 @@ impl Control {
         match event {
             Event::Joining { attempt } if attempt > 1 => self.happened(RoomEvent::Rejoining),
             Event::Joined { participants, .. } => {
-                self.people.set(participants);
+                // Who is there already does not come.
+                let _ = self.people.set(participants);
                 self.happened(RoomEvent::Joined);
                 self.remember();
                 self.ask_for_guest_link();
@@ -297,7 +302,10 @@ impl Control {
                     self.camera_command(CameraCommand::KeyFrame(layer));
                 }
             }
-            Event::Participants(participants) => self.people.set(participants),
+            Event::Participants(participants) => {
+                let change = self.people.set(participants);
+                self.chime(change);
+            }
             Event::Speakers(speakers) => self.people.set_speakers(&speakers),
             Event::KeyFrameWanted { rid } => self.camera_command(CameraCommand::KeyFrame(layer_of(rid))),
             Event::LayersWanted(layers) => {
@@ -330,6 +338,18 @@ impl Control {
             }
             _ => {}
         }
+    }
+
+    /// Lets the room hear that somebody came or left, below what is said.
+    fn chime(&self, change: Change) {
+        let Some(chimes) = &self.chimes else { return };
+        let sound = match change {
+            Change { came: true, .. } => &chimes.came,
+            Change { left: true, .. } => &chimes.left,
+            Change { .. } => return,
+        };
+        // Without a speaker nobody listens.
+        let _ = self.voice.play.send(Play::Sound(Arc::clone(sound), Ducking::UnderSpeech));
     }
 
     /// Somebody in the channel wants another mode.
