@@ -3,6 +3,7 @@
 mod case;
 mod figures;
 mod instructions;
+mod listeners;
 mod rooms;
 
 use std::path::PathBuf;

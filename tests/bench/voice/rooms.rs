@@ -1,7 +1,7 @@
 //! The rooms and the figures that they give.
 
 use anyhow::Context;
-use rostrum_acoustics::cases::{self, CIRCLE, Echo};
+use rostrum_acoustics::cases::{self, CIRCLE, Echo, TALK_AT_S};
 use rostrum_acoustics::engines::{Aec3, Chain, Engine, FRAME, Processed, Sonora, Speex, run as run_engine};
 use rostrum_acoustics::estoi::estoi;
 use rostrum_acoustics::field::Colour;
@@ -15,6 +15,7 @@ use rostrum_audio::{EchoControl, Mode, NoiseSuppression, VoiceOptions};
 use serde_json::{Value, json};
 
 use crate::figures::{Figures, print};
+use crate::listeners::{Judge, Listeners};
 use crate::{Options, instructions};
 
 /// The chain as it is shipped.
@@ -38,12 +39,14 @@ struct Bench<'a> {
     speech: Speech,
     speex: Option<Speex>,
     figures: Figures,
+    listeners: Listeners,
 }
 
 /// Measures everything.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let speex = if options.no_peers { None } else { Some(Speex::fetch()?) };
-    let mut bench = Bench { options, speech: Speech::fetch()?, speex, figures: Figures::default() };
+    let (speech, figures) = (Speech::fetch()?, Figures::default());
+    let mut bench = Bench { options, speech, speex, figures, listeners: Listeners::new()? };
     if let Some(folder) = &options.keep {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
@@ -55,6 +58,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         bench.gain(seed)?;
     }
     bench.costs()?;
+    for (name, score) in std::mem::replace(&mut bench.listeners, Listeners::new()?).scores()? {
+        bench.figures.add(name, score);
+    }
     let mut out = bench.figures.json();
     out.insert("bench".into(), json!("voice"));
     out.insert("rooms".into(), json!(options.rooms));
@@ -110,8 +116,8 @@ impl Bench<'_> {
 
     fn echoes(&mut self, seed: u64) -> anyhow::Result<()> {
         let cases: [(Echo, &[&str]); 7] = [
-            (Echo::Linear, &["erle_linear_db", "erle_1_3s_db"]),
-            (Echo::NonLinear, &["erle_nonlinear_db", "erle_nonlinear_1_3s_db"]),
+            (Echo::Linear, &["erle_linear_db", "erle_1_3s_db", "aecmos_echo_linear"]),
+            (Echo::NonLinear, &["erle_nonlinear_db", "erle_nonlinear_1_3s_db", "aecmos_echo_nonlinear"]),
             (Echo::Drifting, &["erle_drift_db", "erle_drift_1_3s_db"]),
             (Echo::Jumping, &["erle_after_jump_db"]),
             (Echo::Moved, &["erle_after_move_db"]),
@@ -137,20 +143,31 @@ impl Bench<'_> {
                 if let Some(name) = names.get(1) {
                     self.figures.add(format!("{engine}{name}"), measure::from_1_to_3s_db(&heard, &out));
                 }
+                if let Some(name) = names.get(2) {
+                    let figure = format!("{engine}{name}");
+                    self.listeners.ask(Judge::FarEnd, &figure, &heard, &out.voice, 3.0)?;
+                }
             }
         }
         Ok(())
     }
 
     fn double_talk(&mut self, seed: u64) -> anyhow::Result<()> {
-        for (db, name) in [(0.0, "estoi_dt_0db"), (-10.0, "estoi_dt_minus10db")] {
-            if !self.wanted(&[name]) {
+        for (db, name, scores) in
+            [(0.0, "estoi_dt_0db", "{}_dt_0db"), (-10.0, "estoi_dt_minus10db", "{}_dt_minus10db")]
+        {
+            let judged = |score: &str| scores.replace("{}", score);
+            if !self.wanted(&[name, &judged("pesq"), &judged("aecmos_echo"), &judged("aecmos_other")]) {
                 continue;
             }
             let heard = cases::double_talk(&self.speech, &CIRCLE, db, seed);
             for (engine, out) in self.all(&format!("{name}-{seed}"), &heard, canceller())? {
                 let score = measure::double_talk_estoi(&heard, &out).context("nobody talks")?;
                 self.figures.add(format!("{engine}{name}"), score);
+                for judge in [Judge::DoubleTalk, Judge::Quality] {
+                    let figure = format!("{engine}{scores}");
+                    self.listeners.ask(judge, &figure, &heard, &out.voice, TALK_AT_S + 1.0)?;
+                }
             }
             let (out, _) = self.chain(&heard, whole())?;
             let score = measure::double_talk_estoi(&heard, &out).context("nobody talks")?;
@@ -163,9 +180,10 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Fans at 5 dB: how near each suppressor brings the voice to what the first microphone would hear without them.
+    /// One microphone and fans at 5 dB: how near each suppressor brings the voice to what the first microphone would hear without them.
     fn noise(&mut self, seed: u64) -> anyhow::Result<()> {
-        if !self.wanted(&["noise_estoi", "noise_segmental_snr_db", "noise_cpu_us_per_10ms"]) {
+        let names = ["noise_estoi", "noise_segmental_snr_db", "noise_cpu_us_per_10ms", "noise_pesq"];
+        if !self.wanted(&names) && !self.wanted(&["noise_dnsmos"]) {
             return Ok(());
         }
         let (heard, _) = cases::in_noise(&self.speech, &CIRCLE[..1], Colour::Fan, 5.0, seed);
@@ -180,6 +198,9 @@ impl Bench<'_> {
             self.figures.add(format!("{name}noise_estoi"), score);
             self.figures.add(format!("{name}noise_segmental_snr_db"), segmental_snr_db(near, voice));
             self.figures.add(format!("{name}noise_cpu_us_per_10ms"), out.us_per_frame());
+            for judge in [Judge::Quality, Judge::Opinion] {
+                self.listeners.ask(judge, &format!("{name}noise_{{}}"), &heard, &out.voice, 2.0)?;
+            }
         }
         Ok(())
     }

@@ -85,6 +85,8 @@ fn voice(options: &Options) -> anyhow::Result<()> {
     setup::to_build()?;
     setup::speech()?;
     setup::speexdsp()?;
+    setup::listeners()?;
+    setup::apt(&[("valgrind", "counts instructions, for what a slower processor would need")])?;
     let mut build = cargo();
     build.args(["build", "--release", "-p", "rostrum-acoustics"]).current_dir(paths::root());
     run_step("cargo: building the bench", &mut build)?;

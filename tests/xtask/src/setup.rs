@@ -251,6 +251,19 @@ pub fn yocto_tools() -> anyhow::Result<PathBuf> {
     Ok(venv_of(&list).join("bin"))
 }
 
+/// A Python interpreter with the models of listeners that `cargo xtask bench voice` asks.
+///
+/// # Errors
+/// When they cannot be installed.
+pub fn listeners() -> anyhow::Result<PathBuf> {
+    let list = paths::root().join("tests/bench/voice/listeners/requirements.txt");
+    if !venv_of(&list).join("complete").exists() {
+        apt(&[("gcc", "compiles PESQ"), ("python3-dev", "compiles PESQ")])?;
+    }
+    make_venv(&list, "models of listeners (PESQ, DNSMOS, AECMOS)")?;
+    Ok(venv_of(&list).join("bin/python"))
+}
+
 fn venv() -> anyhow::Result<()> {
     make_venv(&requirements(), "LiveKit's Python SDK (libwebrtc), aiortc, and what reads pictures and sound")
 }
