@@ -1,6 +1,8 @@
 //! `cargo xtask prove image`: an installed image in a machine of its own, from its first boot to its reset to factory.
 #![allow(clippy::print_stdout)]
 
+mod updates;
+
 use std::{
     fs,
     process::Command,
@@ -11,27 +13,28 @@ use anyhow::{Context, ensure};
 use rand::Rng;
 use rostrum_tests::{
     boot_disk,
-    image::{BOOT, Files, Machine, PATIENCE, Site, UDID},
+    image::{BOOT, Machine, PATIENCE, SEALED_KEY, Site, UDID},
     lab::CHANNEL,
     until,
-    updates::{Ddi, Offered},
+    updates::Ddi,
 };
+use serde_json::json;
+use updates::Bundles;
 use xtask::{
-    image::{self, Image, Plan},
+    image::{self, Image},
     room::Panel,
 };
 
 const CUTS: u32 = 20;
-const OLD: &str = "0.1.0-dev.1";
-const NEW: &str = "0.1.0-dev.2";
-const BAD: &str = "0.1.0-dev.3";
+/// The version that is flashed.
+const FLASHED: &str = "0.1.0-dev.1";
 
 /// Everything of the proof.
 struct Proof {
     machine: Machine,
     panel: Panel,
     site: Site,
-    bundles: [std::path::PathBuf; 2],
+    bundles: Bundles,
     updates: Ddi,
     boot_loader: std::path::PathBuf,
     machine_id: String,
@@ -48,9 +51,13 @@ const STEPS: &[Step] = &[
     ("the watchdog of the machine is systemd's", is_watched),
     ("nmap finds the panel and nothing else", is_closed),
     ("survives 20 power cuts", survives_power_cuts),
-    ("takes an update over HTTP, fetching what changed", takes_an_update),
-    ("rolls a version back that does not start", rolls_back),
-    ("is reset to factory", is_reset),
+    ("takes an update over HTTP, fetching what changed", updates::is_taken),
+    ("an update pauses in a meeting, and is taken up again after a power cut", updates::is_taken_up_again),
+    ("rolls a version back that does not start", updates::does_not_start),
+    ("rolls a version back whose terminal ends again and again", updates::loops),
+    ("rolls a version back whose camera fails its self-test", updates::is_blind),
+    ("rolls a version back whose updater does not come up", updates::is_alone),
+    ("is reset to factory by its buttons", is_reset),
 ];
 
 fn main() -> anyhow::Result<()> {
@@ -86,23 +93,17 @@ impl Proof {
         let dir = tempfile::Builder::new().prefix("rostrum-image-").tempdir_in("/var/tmp")?;
         let site = Site::new(dir.path())?;
         let updates = Ddi::at(&site.cable.here)?;
-        let make = |name: &str, version: &str, only_bundle: bool, more: &[(&str, &str, &str)]| {
-            let plan = site.plan(dir.path().join(name), version, &updates.url, more);
-            image::make(&Plan { only_bundle, ..plan })
-        };
-        let image = make("old", OLD, false, &[])?;
+        let image = image::make(&site.plan(dir.path().join("flashed"), FLASHED, &updates.url, &[]))?;
         // The card is larger than the image.
         fs::File::options().write(true).open(&image.disk)?.set_len(3 << 30)?;
-        let new = make("new", NEW, true, &[("/usr/share/rostrum/news", "A small change.\n", "755")])?;
-        // Signed and complete, and its first program ends at once.
-        let bad = make("bad", BAD, true, &[("/usr/sbin/init", "#!/bin/sh\nexit 1\n", "755")])?;
+        let bundles = Bundles::new(dir.path(), &site, &updates.url);
         let boot_loader = image.boot_loader.clone();
         let machine = Machine::new(image, &site.cable.device, dir.path().join("shell.socket"));
         Ok(Self {
             machine,
             panel: site.panel(),
             site,
-            bundles: [new.bundle, bad.bundle],
+            bundles,
             updates,
             boot_loader,
             machine_id: String::new(),
@@ -138,29 +139,6 @@ impl Proof {
             self.machine.shell("systemctl is-active boot-complete.target").map(Some)
         })?;
         Ok(())
-    }
-
-    /// The update server offers a bundle; gives how much of it was fetched when the server hears of the end, and the end.
-    fn update(&mut self, action: &str, version: &str, bundle: usize) -> anyhow::Result<(u64, bool, String)> {
-        let files = Files::serve(&self.site.cable.here, &self.bundles[bundle])?;
-        let mut offered = Offered::new(action, version, &self.bundles[bundle]);
-        offered.elsewhere = Some(files.address().to_owned());
-        self.updates.offer(Some(offered));
-        if self.panel.state()?["room"]["phase"] == "in_channel" {
-            self.panel.wait_for("it waits", PATIENCE, |state| {
-                state["update"]["reason"].as_str().is_some_and(|reason| reason.contains("meeting"))
-            })?;
-            ensure!(files.given() < 1 << 20, "the bundle was fetched in a meeting");
-            self.panel.api("POST", "/leave", None)?;
-        }
-        self.machine.clear_console();
-        let (ok, text) =
-            until("the end of the update", 4 * BOOT, || Ok(self.updates.ends(action).into_iter().next()))
-                .map_err(|error| {
-                    let journal = "journalctl --no-pager -n 40 -u rostrum-updater -u rauc -o cat";
-                    error.context(self.machine.shell(journal).unwrap_or_default())
-                })?;
-        Ok((files.given(), ok, text))
     }
 
     fn wait_for_another_boot(&mut self, boot: &str, patience: Duration) -> anyhow::Result<()> {
@@ -210,6 +188,7 @@ fn joins(proof: &mut Proof) -> anyhow::Result<()> {
     proof.machine.wait_until_up()?;
     println!("proof:   the system was up after {} s", start.elapsed().as_secs());
     proof.machine_id = proof.machine.shell("cat /etc/machine-id")?;
+    proof.site.register(&mut proof.machine)?;
     proof.in_channel()?;
     println!("proof:   joined and seen {} s after power on", start.elapsed().as_secs());
     proof.is_found_good()
@@ -230,6 +209,13 @@ fn is_provisioned(proof: &mut Proof) -> anyhow::Result<()> {
         let line = line.with_context(|| format!("{place} is not mounted: {options}"))?;
         ensure!(["nosuid", "nodev", "noexec"].iter().all(|word| line.contains(word)), "{line}");
     }
+    // Its key is opened by this machine, lies nowhere as it is, and root alone has it.
+    let opened = format!("systemd-creds decrypt --name=device-key {SEALED_KEY} -");
+    ensure!(proof.machine.shell(&opened)?.contains("PRIVATE KEY"), "the sealed key is none");
+    let clear = "grep -rls 'PRIVATE KEY' /data /var /factory /etc/rostrum";
+    ensure!(proof.machine.shell(clear).is_err(), "the key lies somewhere as it is");
+    let mode = proof.machine.shell(&format!("stat -c '%a %U' {SEALED_KEY}"))?;
+    ensure!(mode.trim() == "600 root" || mode.trim() == "400 root", "the key is {mode}");
     let failed = proof.machine.shell("systemctl --failed --no-legend --plain")?;
     ensure!(failed.trim().is_empty(), "failed units: {failed}");
     Ok(())
@@ -312,36 +298,9 @@ fn survives_power_cuts(proof: &mut Proof) -> anyhow::Result<()> {
     proof.machine.power_on()?;
     proof.machine.wait_until_up()?;
     proof.in_channel()?;
-    ensure!(proof.version()? == OLD, "another version runs");
+    ensure!(proof.version()? == FLASHED, "another version runs");
     let id = proof.machine.shell("cat /etc/machine-id")?;
     ensure!(id == proof.machine_id, "the machine's id was {} and is {id}", proof.machine_id);
-    proof.is_found_good()
-}
-
-fn takes_an_update(proof: &mut Proof) -> anyhow::Result<()> {
-    let length = fs::metadata(&proof.bundles[0])?.len();
-    let (given, ok, text) = proof.update("1", NEW, 0)?;
-    println!(
-        "proof:   fetched {given} bytes of a bundle of {length}: {:.1} %",
-        given as f64 * 100.0 / length as f64
-    );
-    ensure!(ok, "{text}");
-    ensure!(proof.version()? == NEW, "the new version does not run");
-    ensure!(proof.machine.slots() == "B", "slots: {}", proof.machine.slots());
-    proof.in_channel()?;
-    proof.is_found_good()
-}
-
-fn rolls_back(proof: &mut Proof) -> anyhow::Result<()> {
-    let before = proof.version()?;
-    let slot = if proof.machine.shell("cat /proc/cmdline")?.contains("rauc.slot=A") { 'A' } else { 'B' };
-    let (_, ok, text) = proof.update("2", BAD, 1)?;
-    println!("proof:   the server was told: {text}");
-    ensure!(!ok && text.contains("did not start"), "{text}");
-    ensure!(proof.version()? == before, "the version before does not run");
-    let other = if slot == 'A' { "BBBA" } else { "AAAB" };
-    ensure!(proof.machine.slots() == other, "slots: {}, not {other}", proof.machine.slots());
-    proof.in_channel()?;
     proof.is_found_good()
 }
 
@@ -349,13 +308,17 @@ fn is_reset(proof: &mut Proof) -> anyhow::Result<()> {
     let version = proof.version()?;
     let boot = proof.machine.shell("cat /proc/sys/kernel/random/boot_id")?;
     proof.machine.shell("touch /data/of-the-room /var/lib/of-the-room && sync")?;
-    // What the terminal does after its button was held.
-    proof.machine.shell("touch /run/rostrum/factory-reset")?;
+    for button in ["volume_up", "volume_down"] {
+        let pressed = json!({"pressed": true});
+        proof.panel.api("POST", &format!("/board/buttons/{button}"), Some(&pressed))?;
+    }
     proof.wait_for_another_boot(&boot, BOOT)?;
     let left = proof.machine.shell("ls /data /var/lib")?;
     ensure!(!left.contains("of-the-room"), "something of the room is left: {left}");
     ensure!(proof.version()? == version, "another version runs");
     ensure!(proof.machine.shell("cat /factory/udid")?.trim() == UDID, "the Udid is gone");
     has_grown(proof)?;
+    // Its key is another one: whoever installs the terminal registers it anew.
+    proof.site.register(&mut proof.machine)?;
     proof.in_channel()
 }

@@ -6,4 +6,4 @@ mod site;
 
 pub use files::Files;
 pub use machine::{BOOT, Machine};
-pub use site::{CAMERA_ID, PASSWORD, PATIENCE, Site, UDID, USER, bar};
+pub use site::{CAMERA_ID, PASSWORD, PATIENCE, SEALED_KEY, Site, UDID, USER, bar, updater};

@@ -14,7 +14,7 @@ use xtask::{
     room::Panel,
 };
 
-use super::machine::BOOT;
+use super::machine::{BOOT, Machine};
 use crate::{Cable, Lab, Python, lab::CHANNEL, until};
 
 /// The terminal's user in its channel.
@@ -23,6 +23,8 @@ pub const USER: &str = "room";
 pub const UDID: &str = "T-1";
 /// In the pictures of its virtual camera.
 pub const CAMERA_ID: u8 = 9;
+/// Where it keeps its own key.
+pub const SEALED_KEY: &str = "/var/lib/rostrum-device-key/device-key.cred";
 /// Of its panel.
 pub const PASSWORD: &str = "a long password";
 /// For what an emulated machine does when it is up.
@@ -60,18 +62,20 @@ impl Site {
         let factory = dir.join("factory");
         fs::create_dir(&factory)?;
         fs::write(factory.join("udid"), format!("{UDID}\n"))?;
-        fs::write(factory.join("token"), lab.service.token(CHANNEL, USER, Some(UDID))?)?;
         let addresses = addresses(&cable)?;
         Ok(Self { lab, cable, factory, _addresses: addresses })
     }
 
-    /// A terminal's configuration for this site: `rostrumd`'s.
+    /// A terminal's configuration for this site: `rostrumd`'s. It has no secret but its own key, which it seals to itself at
+    /// its first start.
     pub fn configuration(&self) -> String {
         format!(
-            "[service]\nurl = \"{}\"\nchannel = \"{CHANNEL}\"\nuser = \"{USER}\"\ntoken_file = \"/factory/token\"\n\
+            "[service]\nurl = \"{}\"\nchannel = \"{CHANNEL}\"\nuser = \"{USER}\"\n\
+             device_key = {{ file = \"/run/credentials/rostrumd.service/device-key\" }}\n\
              [board]\nprofile = \"{}\"\ncamera_id = {CAMERA_ID}\n[panel]\nlisten = \"0.0.0.0:8090\"\n\
              [picture]\nwidth = 160\nheight = 90\nframe_rate_hz = 10\n\
-             [updates]\nsocket = \"/run/rostrum/updates.sock\"\n",
+             [updates]\nsocket = \"/run/rostrum/updates.sock\"\n\
+             [factory_reset]\nrequest = \"/run/rostrum/factory-reset\"\n",
             self.lab.service.url_at(Some(&self.cable.here)),
             image::MACHINE,
         )
@@ -80,11 +84,7 @@ impl Site {
     /// An image of `version` for this site, to be made in `folder`. `server` is where it asks for updates; `more` are
     /// files that it has besides, with their modes.
     pub fn plan(&self, folder: PathBuf, version: &str, server: &str, more: &[(&str, &str, &str)]) -> Plan {
-        // An emulated processor has no time for sound while it does something else.
-        let updater = format!(
-            "[server]\nurl = \"{server}\"\npoll_s = 5\n[install]\nidle_s = 5\nretry_s = 5\n\
-             [gate]\nparts = [\"camera\"]\nsteady_s = 5\n"
-        );
+        let updater = updater(server);
         let file = |target: &str, text: &str, mode: &str| {
             (target.to_owned(), text.as_bytes().to_vec(), mode.to_owned())
         };
@@ -101,6 +101,18 @@ impl Site {
             changes,
             ..Plan::default()
         }
+    }
+
+    /// Tells the service of the key that the terminal in `machine` made, as whoever installs it does.
+    ///
+    /// # Errors
+    /// When it has none, or the service does not take it.
+    pub fn register(&self, machine: &mut Machine) -> anyhow::Result<()> {
+        let ask = format!("rostrumd --config /etc/rostrum/rostrumd.toml device-key --seal {SEALED_KEY}");
+        let key = until("the terminal's key", PATIENCE, || machine.shell(&ask).map(Some))?;
+        let device = format!("/api/v1/devices/{UDID}");
+        let registration = json!({"public_key": key.trim()});
+        self.lab.service.api("PUT", &device, Some(&registration)).map(drop)
     }
 
     /// The terminal's panel, where nobody has logged in yet.
@@ -133,6 +145,15 @@ impl Site {
         peer.program().tell(r#"{"do": "quit"}"#)?;
         Ok(panel)
     }
+}
+
+/// The configuration of a terminal's updater.
+pub fn updater(server: &str) -> String {
+    // An emulated processor has no time for sound while it does something else.
+    format!(
+        "[server]\nurl = \"{server}\"\npoll_s = 5\n[install]\nidle_s = 5\nretry_s = 5\n\
+         [gate]\nparts = [\"camera\"]\nsteady_s = 5\n"
+    )
 }
 
 /// Waits for a picture of the room's camera with a readable bar; gives its time in the machine, in microseconds.
