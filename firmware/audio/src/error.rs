@@ -24,6 +24,16 @@ pub enum AudioError {
         /// What was asked for.
         channels: usize,
     },
+    /// AEC3 has no such setting.
+    #[error("aec3.{key} of the voice chain is out of its range; set {least} to {most}")]
+    Aec3 {
+        /// Which setting.
+        key: &'static str,
+        /// The least that it may be.
+        least: f32,
+        /// The most.
+        most: f32,
+    },
     /// Opus has no such bit rate.
     #[error("a bit rate of {bitrate_bps} bit/s is outside of what Opus can do; set 6000 to 510000")]
     Bitrate {

@@ -39,7 +39,7 @@ mod voice;
 
 pub use beam::{Direction, MicrophoneFault};
 pub use capture::{CaptureChain, CaptureMeters, EncodedAudio};
-pub use echo::EchoControl;
+pub use echo::{Aec3Mask, Aec3Nearend, Aec3Settings, Aec3Suppressor, EchoControl};
 pub use equalizer::{Band, BandError, Equalizer, EqualizerSettings, MAX_BANDS};
 pub use error::AudioError;
 pub use level::{Dbov, SILENCE};

@@ -9,7 +9,8 @@ pub struct Signals<'a> {
     pub microphones: &'a [[f32; FRAME]],
     /// What the speaker plays, as the canceller knows it, one plane a channel.
     pub reference: &'a [[f32; FRAME]],
-    /// After the canceller, one plane a microphone (one for all where it works on their mean).
+    /// What the canceller's linear filter leaves, one plane a microphone. AEC3's goes up to 8 kHz, and its suppressor is
+    /// in `beam`.
     pub echo_removed: &'a [[f32; FRAME]],
     /// One voice: after the beam, and after the rest of the echo was suppressed.
     pub beam: &'a [f32; FRAME],

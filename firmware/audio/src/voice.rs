@@ -2,7 +2,7 @@
 
 use crate::activity::Activity;
 use crate::beam::{Beam, Direction, MicrophoneFault};
-use crate::echo::{Echo, EchoControl, MAX_MICROPHONES};
+use crate::echo::{Aec3Settings, Echo, EchoControl, MAX_MICROPHONES};
 use crate::equalizer::{Equalizer, EqualizerSettings};
 use crate::gain::{Gain, Heard};
 use crate::high_pass::HighPass;
@@ -43,6 +43,8 @@ pub enum NoiseSuppression {
 pub struct VoiceOptions {
     /// Where the echo of the own speaker is taken out.
     pub echo: EchoControl,
+    /// How [`EchoControl::Aec3`] works.
+    pub aec3: Aec3Settings,
     /// Channels that the speaker has, 1..=8. [`crate::CaptureChain::playback`] takes another number as well, and
     /// repeats or mixes them.
     pub speaker_channels: u8,
@@ -71,6 +73,7 @@ impl Default for VoiceOptions {
     fn default() -> Self {
         Self {
             echo: EchoControl::default(),
+            aec3: Aec3Settings::default(),
             speaker_channels: 1,
             noise: NoiseSuppression::Moderate,
             knocks: false,
@@ -122,9 +125,10 @@ impl Voice {
         if !(1..=MAX_MICROPHONES).contains(&microphones) {
             return Err(AudioError::Microphones { channels: microphones, max: MAX_MICROPHONES });
         }
+        options.aec3.check()?;
         Ok(Self {
             microphones,
-            echo: Echo::new(options.echo, microphones, usize::from(options.speaker_channels)),
+            echo: Echo::new(options.echo, options.aec3, microphones, usize::from(options.speaker_channels)),
             beam: Beam::new(geometry),
             noise: reduction(options.noise),
             gentle_noise: (options.noise != NoiseSuppression::Off)
@@ -197,10 +201,10 @@ impl Voice {
         self.taps.hear(microphones);
         self.hear(microphones);
         self.echo.cancel(&self.heard, &mut self.cancelled, &mut self.echoes);
-        self.taps.echo_removed.copy_from_slice(&self.cancelled);
+        self.taps.echo_removed.copy_from_slice(self.echo.linear().unwrap_or(&self.cancelled));
         self.beam.process(&self.cancelled, &self.echoes, &mut self.voice, &mut self.voice_echo);
         // What is taken as echo is more than half of what is left: more of it may be left than of a talker.
-        let echo = energy(&self.voice_echo) > 0.5 * energy(&self.voice);
+        let echo = self.echo.is_echo() || energy(&self.voice_echo) > 0.5 * energy(&self.voice);
         self.echo.suppress(&mut self.voice, &self.voice_echo);
         self.voice.iter_mut().for_each(|sample| *sample = sane(*sample));
         self.taps.beam = self.voice;

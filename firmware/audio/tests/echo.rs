@@ -3,7 +3,7 @@
 
 mod support;
 
-use rostrum_audio::{CaptureChain, FRAME, VoiceOptions};
+use rostrum_audio::{Aec3Mask, Aec3Settings, Aec3Suppressor, CaptureChain, FRAME, VoiceOptions};
 use support::{Echo, Noise, Speech, array, db, plain};
 
 const SECOND: usize = 48_000;
@@ -250,6 +250,38 @@ fn two_channels_with_ways_of_their_own_are_both_removed() {
 }
 
 #[test]
+fn aec3_has_a_linear_filter_and_a_suppressor_that_can_be_told_to_take_nothing() {
+    let run = |aec3| {
+        let heard = Scene::default().run_with(VoiceOptions {
+            echo: rostrum_audio::EchoControl::Aec3,
+            aec3,
+            ..plain()
+        });
+        let linear = db(&heard.echo[3 * SECOND..]) - db(&heard.left[3 * SECOND..]);
+        (linear, heard.removed(3.0..6.0))
+    };
+    let shipped = Aec3Settings::default();
+    let all_passes = Aec3Mask { enr_transparent: 100.0, enr_suppress: 100.0, emr_transparent: 100.0 };
+    let lenient = Aec3Suppressor { mask_lf: all_passes, mask_hf: all_passes, ..shipped.normal };
+    let (linear, strict) = run(shipped);
+    assert!(linear > 15.0 && strict > linear + 10.0, "{linear} dB, and {strict} dB with the suppressor");
+    let (_, lenient) = run(Aec3Settings { normal: lenient, nearend: lenient, ..shipped });
+    assert!(strict > lenient + 8.0, "{strict} dB, and {lenient} dB with a lenient suppressor");
+}
+
+#[test]
+fn a_chain_with_aec3_goes_on_in_another_thread_and_ends_in_a_third() {
+    let options = VoiceOptions { echo: rostrum_audio::EchoControl::Aec3, ..plain() };
+    let mut chain = CaptureChain::new(&array(2), options).unwrap();
+    let mut frame = move || chain.process(&[0.1; 2 * FRAME]).is_some();
+    frame();
+    let other = std::thread::spawn(move || (frame(), frame));
+    let (packet, frame) = other.join().unwrap();
+    assert!(packet);
+    std::thread::spawn(move || drop(frame)).join().unwrap();
+}
+
+#[test]
 fn a_speaker_that_stops_and_a_microphone_that_stumbles_leave_nothing_behind() {
     let mut chain =
         CaptureChain::new(&array(1), VoiceOptions { echo: rostrum_audio::EchoControl::Long, ..plain() })
@@ -276,15 +308,6 @@ fn a_speaker_that_stops_and_a_microphone_that_stumbles_leave_nothing_behind() {
         let samples = frames.start * FRAME..frames.end * FRAME;
         db(&heard[samples.clone()]) - db(&out[samples])
     };
-    for f in [0, 100, 200, 300] {
-        eprintln!(
-            "{} {:.1} heard {:.1} {:?}",
-            f,
-            removed(f..f + 100),
-            db(&heard[f * FRAME..(f + 100) * FRAME]),
-            chain.meters().clock_drift_ppm
-        );
-    }
     assert!(removed(300..400) > 35.0, "before: {} dB", removed(300..400));
     assert!(removed(630..780) > 25.0, "after it stopped: {} dB", removed(630..780));
     assert!(removed(900..1_180) > 25.0, "after the xrun: {} dB", removed(900..1_180));

@@ -1,10 +1,10 @@
 //! The cancellers by name, behind one face.
 
+use super::aec3::Aec3;
+use super::settings::Aec3Settings;
 use super::{Canceller, Suppressor};
+use crate::FRAME;
 use crate::drift::Drift;
-use crate::{FRAME, RATE_HZ};
-use sonora::config::{EchoCanceller, MaxProcessingRate, Pipeline};
-use sonora::{AudioProcessing, Config, StreamConfig};
 use std::time::Duration;
 
 /// What AEC3 holds back, measured.
@@ -31,12 +31,17 @@ pub enum EchoControl {
 pub(crate) enum Echo {
     Off,
     Long { canceller: Box<Canceller>, suppressor: Box<Suppressor>, meter: Meter },
-    Aec3 { engine: Box<AudioProcessing>, drift: Box<Drift>, far: Box<[[f32; FRAME]; 1]> },
+    Aec3 { engine: Box<Aec3>, drift: Box<Drift>, far: Box<[[f32; FRAME]; 1]> },
 }
 
 impl Echo {
     /// For that many `microphones`, and a speaker of `channels`.
-    pub(crate) fn new(control: EchoControl, microphones: usize, channels: usize) -> Self {
+    pub(crate) fn new(
+        control: EchoControl,
+        settings: Aec3Settings,
+        microphones: usize,
+        channels: usize,
+    ) -> Self {
         match control {
             EchoControl::Off => Self::Off,
             EchoControl::Long => Self::Long {
@@ -45,7 +50,7 @@ impl Echo {
                 meter: Meter::default(),
             },
             EchoControl::Aec3 => Self::Aec3 {
-                engine: Box::new(aec3(microphones)),
+                engine: Box::new(Aec3::new(settings, microphones)),
                 drift: Box::new(Drift::new(1)),
                 far: Box::new([[0.0; FRAME]]),
             },
@@ -82,7 +87,7 @@ impl Echo {
     /// Whether anybody will use what comes out.
     pub(crate) fn set_output_used(&mut self, used: bool) {
         if let Self::Aec3 { engine, .. } = self {
-            engine.set_capture_output_used(used);
+            engine.set_output_used(used);
         }
     }
 
@@ -105,18 +110,21 @@ impl Echo {
             }
             Self::Aec3 { engine, drift, far } => {
                 drift.pull(&mut far[..]);
-                let mut unused = [0.0; FRAME];
-                let rendered = engine.process_render_f32(&[&far[0]], &mut [&mut unused]);
-                let planes = heard.len();
-                let mut from = heard.iter();
-                let from: [&[f32]; MAX_MICROPHONES] =
-                    std::array::from_fn(|_| from.next().map_or(&[][..], |plane| plane.as_slice()));
-                let mut to = errors.iter_mut();
-                let mut to: [&mut [f32]; MAX_MICROPHONES] =
-                    std::array::from_fn(|_| to.next().map_or(&mut [][..], |plane| plane.as_mut_slice()));
-                let done = engine.process_capture_f32(&from[..planes], &mut to[..planes]);
-                debug_assert!(rendered.is_ok() && done.is_ok(), "formats are fixed when the engine is built");
+                engine.process(&far[0], heard, errors);
             }
+        }
+    }
+
+    /// Whether most of what the microphones hear is echo, where the canceller does not give the echo itself.
+    pub(crate) fn is_echo(&self) -> bool {
+        matches!(self, Self::Aec3 { engine, .. } if engine.is_echo())
+    }
+
+    /// What the linear filter alone left of each microphone in the last frame, where the canceller took more than that.
+    pub(crate) fn linear(&self) -> Option<&[[f32; FRAME]]> {
+        match self {
+            Self::Off | Self::Long { .. } => None,
+            Self::Aec3 { engine, .. } => Some(engine.linear()),
         }
     }
 
@@ -136,9 +144,9 @@ impl Echo {
                 (meter.removed_db(), canceller.delay_ms(), Some(canceller.drift_ppm() as f32))
             }
             Self::Aec3 { engine, drift, .. } => {
-                let statistics = engine.statistics();
-                let delay = statistics.delay_ms.and_then(|ms| u32::try_from(ms).ok());
-                let removed = statistics.echo_return_loss_enhancement.map(|db| db as f32);
+                let metrics = engine.metrics();
+                let delay = metrics.and_then(|metrics| u32::try_from(metrics.delay_ms).ok());
+                let removed = metrics.map(|metrics| metrics.echo_return_loss_enhancement as f32);
                 (removed, delay, Some(drift.ppm() as f32))
             }
         }
@@ -175,19 +183,4 @@ impl Meter {
 
 fn energy(of: &[f32; FRAME]) -> f32 {
     of.iter().map(|sample| sample * sample).sum()
-}
-
-fn aec3(microphones: usize) -> AudioProcessing {
-    // The canceller's own high-pass filter turns the phase of every voice (`high_pass.rs`).
-    let echo = EchoCanceller { enforce_high_pass_filtering: false, ..EchoCanceller::default() };
-    let pipeline =
-        Pipeline { maximum_internal_processing_rate: MaxProcessingRate::Rate48kHz, ..Pipeline::default() };
-    let mut engine = AudioProcessing::builder()
-        .config(Config { pipeline, echo_canceller: Some(echo), ..Config::default() })
-        .capture_config(StreamConfig::new(RATE_HZ, microphones as u16))
-        .render_config(StreamConfig::new(RATE_HZ, 1))
-        .build();
-    // Takes the memory of its queue of settings now and not when the room is muted.
-    engine.set_capture_output_used(true);
-    engine
 }

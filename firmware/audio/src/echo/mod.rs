@@ -4,12 +4,15 @@
 //! [`crate::alignment`]), then a long linear filter a microphone ([`linear`]). What is left is taken out of the
 //! one voice, after the beam ([`suppressor`]).
 
+mod aec3;
 mod engine;
 mod linear;
+mod settings;
 mod suppressor;
 
 pub use engine::EchoControl;
 pub(crate) use engine::{Echo, MAX_MICROPHONES};
+pub use settings::{Aec3Mask, Aec3Nearend, Aec3Settings, Aec3Suppressor};
 
 use suppressor::Suppressor;
 
