@@ -5,6 +5,7 @@
 //! overlap by half: 10 ms of delay.
 
 mod direction;
+mod floor;
 mod health;
 mod post;
 mod steering;
@@ -98,7 +99,7 @@ impl Beam {
 
     /// Where somebody talks.
     pub(crate) fn direction(&self) -> Option<Direction> {
-        self.array.as_ref().and_then(|array| array.finder.direction())
+        self.array.as_ref().and_then(|array| array.finder.floor().direction())
     }
 
     /// Microphones (by their channels, from 0) that are not as the profile says, with what is wrong with each.
@@ -154,9 +155,9 @@ impl Array {
         // What is left of an echo leads it astray: the mean of all understands talkers better then.
         let sounds = energy(echoes) > 1e-7;
         self.echoing = if clear || !sounds { self.echoing.saturating_sub(1) } else { AFTER_ECHO };
-        let target = self.finder.target().filter(|_| self.echoing == 0);
-        self.weights.aim(&self.steering, target, self.finder.intruder(), trusted);
-        self.weights.glide(if self.finder.is_new() { QUICK_GLIDE } else { GLIDE });
+        let target = self.finder.floor().target().filter(|_| self.echoing == 0);
+        self.weights.aim(&self.steering, target, self.finder.floor().intruder(), trusted);
+        self.weights.glide(if self.finder.floor().is_new() { QUICK_GLIDE } else { GLIDE });
         self.post.look(&self.weights, &self.heard, self.health.order());
         self.synthesise(0, voice);
         self.synthesise(1, echo);
