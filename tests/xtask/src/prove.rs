@@ -12,8 +12,8 @@ use crate::{
 #[derive(clap::Args)]
 pub struct Options {
     /// `soak`: memory of the service over 2,000 joins and leaves, and over the packets of a meeting of eight hours
-    /// (some ten minutes). `image`: the image for QEMU from its first boot to its reset to factory (half an hour, and as
-    /// much before it where nothing is built yet; root, for a network of its own).
+    /// (some ten minutes). `image`: the image for QEMU from its first boot to its reset to factory (an hour, and half of one
+    /// before it where nothing is built yet; root, for a network of its own).
     name: String,
 }
 
