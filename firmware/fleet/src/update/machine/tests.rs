@@ -3,7 +3,7 @@
 //! that fails between any two steps.
 
 use super::*;
-use crate::update::offer::Source;
+use crate::update::offer::{Offer, Source};
 use proptest::prelude::*;
 
 const OLD: &str = "1.0.0";
