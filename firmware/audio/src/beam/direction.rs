@@ -2,7 +2,7 @@
 
 use super::floor::Floor;
 use super::health::MAX;
-use super::steering::{Index, LOOKED_AT, Steering, looked_at};
+use super::steering::{LOOKED_AT, Steering, looked_at};
 use crate::transform::Spectrum;
 
 /// How fast the map of what is heard now forgets: 40 ms.
@@ -37,6 +37,10 @@ pub(super) struct Finder {
     im: Vec<f32>,
     map: Vec<f32>,
     fast: Vec<f32>,
+    /// A map that is only tried, and one bin's sums over all microphones, a direction each.
+    trial: Vec<f32>,
+    sum_re: Vec<f32>,
+    sum_im: Vec<f32>,
     loudness: f32,
     talks: bool,
     /// Frames without talk, up to now.
@@ -56,6 +60,9 @@ impl Finder {
             im: vec![0.0; LOOKED_AT * microphones],
             map: vec![0.0; size],
             fast: vec![0.0; size],
+            trial: vec![0.0; size],
+            sum_re: vec![0.0; size],
+            sum_im: vec![0.0; size],
             loudness: 0.0,
             talks: false,
             quiet: 0,
@@ -94,9 +101,9 @@ impl Finder {
             return;
         }
         self.talks = true;
-        for index in 0..steering.len() {
-            self.map[index] = self.agree(steering, index, order, trusted);
-        }
+        let mut map = std::mem::take(&mut self.map);
+        self.agree(steering, order, trusted, &mut map);
+        self.map = map;
         // After a pause what was heard before it says nothing.
         let share = if self.quiet >= PAUSE { 1.0 } else { FAST };
         self.quiet = 0;
@@ -141,28 +148,39 @@ impl Finder {
         loudness
     }
 
-    /// How well phases agree with a wave from a direction, 0.0..=1.0.
-    fn agree(&self, steering: &Steering, index: Index, order: &[u8; MAX], trusted: u16) -> f32 {
-        let (mut sum, mut all) = (0.0, 1e-9);
+    /// How well phases agree with a wave from each direction, 0.0..=1.0.
+    fn agree(&mut self, steering: &Steering, order: &[u8; MAX], trusted: u16, map: &mut [f32]) {
+        map.fill(0.0);
+        let mut all = 1e-9;
         for (i, gate) in self.gates.iter().enumerate().filter(|(_, gate)| **gate > 0.0) {
-            let (wave_re, wave_im) = steering.conjugate(index, i);
-            let (mut re, mut im) = (0.0, 0.0);
-            for m in 0..self.microphones {
+            self.sum_re.fill(0.0);
+            self.sum_im.fill(0.0);
+            for m in (0..self.microphones).filter(|m| trusted >> m & 1 == 1) {
                 let at = i * self.microphones + usize::from(order[m]);
-                let part = (trusted >> m & 1) as f32;
-                let (a, b) = (self.re[at] * part, self.im[at] * part);
-                re += a * wave_re[m] - b * wave_im[m];
-                im += a * wave_im[m] + b * wave_re[m];
+                let (a, b) = (self.re[at], self.im[at]);
+                let (wave_re, wave_im) = steering.conjugates(i, m);
+                let sums = self.sum_re.iter_mut().zip(&mut self.sum_im);
+                for ((re, im), (wave_re, wave_im)) in sums.zip(wave_re.iter().zip(wave_im)) {
+                    *re += a * wave_re - b * wave_im;
+                    *im += a * wave_im + b * wave_re;
+                }
             }
-            sum += gate * (re * re + im * im);
+            for (sum, (re, im)) in map.iter_mut().zip(self.sum_re.iter().zip(&self.sum_im)) {
+                *sum += gate * (re * re + im * im);
+            }
             all += gate;
         }
         let count = trusted.count_ones().max(1) as f32;
-        sum / (all * count * count)
+        let scale = 1.0 / (all * count * count);
+        map.iter_mut().for_each(|sum| *sum *= scale);
     }
 
-    /// The best agreement of the last frame if planes were in another order.
-    pub(super) fn best(&self, steering: &Steering, order: &[u8; MAX], trusted: u16) -> f32 {
-        (0..steering.len()).map(|index| self.agree(steering, index, order, trusted)).fold(0.0, f32::max)
+    /// How much better the last frame would agree with any direction if planes were in another order.
+    pub(super) fn better(&mut self, steering: &Steering, order: &[u8; MAX], trusted: u16) -> f32 {
+        let best = |map: &[f32]| map.iter().copied().fold(0.0, f32::max);
+        let mut trial = std::mem::take(&mut self.trial);
+        self.agree(steering, order, trusted, &mut trial);
+        self.trial = trial;
+        best(&self.trial) - best(&self.map)
     }
 }

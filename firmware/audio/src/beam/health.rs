@@ -16,6 +16,8 @@ const LOUD: f32 = 100.0;
 const SURE: u16 = 100;
 /// Mean power of a bin below which nothing can be said.
 const SILENCE: f32 = 1e-7;
+/// Frames of talk for each exchange that is tried: cables stay exchanged, and a trial costs as much as finding the talker.
+const EACH: u32 = 2;
 /// How much of the trials of an exchange still counts after the next, how many must count, and by how much they must agree
 /// better.
 const TRIALS: f32 = 0.98;
@@ -47,6 +49,7 @@ pub(super) struct Health {
     /// Exchanges that are tried in turn, with how much better they agree and how often they were tried.
     pair: usize,
     gains: Vec<(f32, f32)>,
+    talked: u32,
 }
 
 impl Health {
@@ -60,6 +63,7 @@ impl Health {
             order: std::array::from_fn(|m| m as u8),
             pair: 0,
             gains: vec![(0.0, 0.0); pairs],
+            talked: 0,
         }
     }
 
@@ -113,10 +117,15 @@ impl Health {
         }
     }
 
-    /// The exchange to be tried next, as an order of planes; none when there is no other way to put them.
+    /// The exchange to be tried in this frame of talk, as an order of planes; none when there is no other way to put them, or
+    /// it is not its turn.
     pub(super) fn trial(&mut self) -> Option<[u8; MAX]> {
         // Two microphones exchanged are a mirror.
         if self.microphones < 3 {
+            return None;
+        }
+        self.talked = self.talked.wrapping_add(1);
+        if !self.talked.is_multiple_of(EACH) {
             return None;
         }
         self.pair = (self.pair + 1) % self.gains.len();

@@ -169,8 +169,7 @@ impl Array {
             return;
         }
         let Some(trial) = self.health.trial() else { return };
-        let now = self.finder.best(&self.steering, self.health.order(), trusted);
-        if self.health.judge(self.finder.best(&self.steering, &trial, trusted) - now) {
+        if self.health.judge(self.finder.better(&self.steering, &trial, trusted)) {
             self.finder = Finder::new(&self.steering);
         }
     }

@@ -29,7 +29,8 @@ pub(super) struct Steering {
     microphones: usize,
     /// Seconds by which a wave from a direction reaches a microphone earlier than the centre.
     ahead_s: Vec<f32>,
-    /// Of each direction, bin that is looked at, and microphone: the conjugate of the wave there.
+    /// Of each bin that is looked at, microphone, and direction: the conjugate of the wave there. Directions are side by side
+    /// so that several are reckoned at once.
     re: Vec<f32>,
     im: Vec<f32>,
     directions: Vec<(usize, usize)>,
@@ -62,9 +63,9 @@ impl Steering {
         }
         let size = directions.len() * LOOKED_AT * microphones;
         let (mut re, mut im) = (Vec::with_capacity(size), Vec::with_capacity(size));
-        for ahead in ahead_s.chunks_exact(microphones) {
-            for i in 0..LOOKED_AT {
-                for ahead_s in ahead {
+        for i in 0..LOOKED_AT {
+            for microphone in 0..microphones {
+                for ahead_s in ahead_s.iter().skip(microphone).step_by(microphones) {
                     let angle = std::f32::consts::TAU * hz(looked_at(i)) * ahead_s;
                     re.push(angle.cos());
                     im.push(-angle.sin());
@@ -106,10 +107,10 @@ impl Steering {
         STEP_DEG as f32
     }
 
-    /// Conjugate waves of a direction at the bin number `i` of those that are looked at, one a microphone.
-    pub(super) fn conjugate(&self, index: Index, i: usize) -> (&[f32], &[f32]) {
-        let at = (index * LOOKED_AT + i) * self.microphones;
-        (&self.re[at..at + self.microphones], &self.im[at..at + self.microphones])
+    /// Conjugate waves at a microphone and the bin number `i` of those that are looked at, one a direction.
+    pub(super) fn conjugates(&self, i: usize, microphone: usize) -> (&[f32], &[f32]) {
+        let at = (i * self.microphones + microphone) * self.len();
+        (&self.re[at..at + self.len()], &self.im[at..at + self.len()])
     }
 
     /// The wave of a direction at a microphone, for every bin.

@@ -34,6 +34,8 @@ pub(crate) struct Far {
     partitions: usize,
     /// `[partition][channel]`: a ring whose newest partition is `newest`.
     spectra: Vec<Spectrum>,
+    /// Power of each bin of them.
+    powers: Vec<[f32; BINS]>,
     newest: usize,
     last: Vec<[f32; WINDOW]>,
     /// Frames since the speaker was heard of.
@@ -47,6 +49,7 @@ impl Far {
             channels,
             partitions,
             spectra: vec![Spectrum::zero(); channels * partitions],
+            powers: vec![[0.0; BINS]; channels * partitions],
             newest: 0,
             last: vec![[0.0; WINDOW]; channels],
             silent: usize::MAX,
@@ -61,13 +64,16 @@ impl Far {
         for (channel, (last, plane)) in self.last.iter_mut().zip(frame).enumerate() {
             last.copy_within(FRAME.., 0);
             last[FRAME..].copy_from_slice(plane);
-            transform.forward(last, &mut self.spectra[self.newest * self.channels + channel]);
+            let place = self.newest * self.channels + channel;
+            transform.forward(last, &mut self.spectra[place]);
+            self.spectra[place].power(&mut self.powers[place]);
         }
     }
 
     /// Forgets what was played: another place of the past is played from now on.
     pub(crate) fn clear(&mut self) {
         self.spectra.iter_mut().for_each(Spectrum::clear);
+        self.powers.iter_mut().for_each(|power| power.fill(0.0));
         self.last.iter_mut().for_each(|last| last.fill(0.0));
         self.silent = usize::MAX;
     }
@@ -85,6 +91,12 @@ impl Far {
     /// All spectra, newest first, in the order of a filter's weights.
     fn each(&self) -> impl Iterator<Item = &Spectrum> {
         let (newer, older) = self.spectra.split_at(self.newest * self.channels);
+        older.iter().chain(newer)
+    }
+
+    /// Their powers, in the same order.
+    fn powers(&self) -> impl Iterator<Item = &[f32; BINS]> {
+        let (newer, older) = self.powers.split_at(self.newest * self.channels);
         older.iter().chain(newer)
     }
 }
@@ -225,9 +237,9 @@ impl Linear {
     #[allow(clippy::needless_range_loop)]
     fn learn(&mut self, far: &Far) {
         self.step.fill(0.0);
-        for (partition, (far, doubt)) in far.each().zip(&self.doubt).enumerate() {
+        for (partition, (power, doubt)) in far.powers().zip(&self.doubt).enumerate() {
             for i in 0..reach(partition / self.channels) {
-                self.step[i] += (far.re[i] * far.re[i] + far.im[i] * far.im[i]) * doubt[i];
+                self.step[i] += power[i] * doubt[i];
             }
         }
         let scale = if self.young > 0 { self.louder() } else { 1.0 };
@@ -235,8 +247,9 @@ impl Linear {
             self.step[i] = 1.0 / (scale * self.step[i] + 2.0 * self.noise[i]);
         }
         let keep = self.pace.keep;
-        for (partition, ((far, weights), doubt)) in
-            far.each().zip(&mut self.weights).zip(&mut self.doubt).enumerate()
+        let far = far.each().zip(far.powers());
+        for (partition, (((far, power), weights), doubt)) in
+            far.zip(&mut self.weights).zip(&mut self.doubt).enumerate()
         {
             for i in 0..reach(partition / self.channels) {
                 let (re, im) = (far.re[i], far.im[i]);
@@ -244,7 +257,7 @@ impl Linear {
                 let (weight_re, weight_im) = (weights.re[i], weights.im[i]);
                 let gain = scale * doubt[i] * self.step[i];
                 // Half of a window is new: what is learned of a bin is half of what is heard.
-                let known = 0.5 * gain * (re * re + im * im);
+                let known = 0.5 * gain * power[i];
                 let size = weight_re * weight_re + weight_im * weight_im;
                 doubt[i] = keep * (1.0 - known) * scale * doubt[i] + (1.0 - keep) * size;
                 weights.re[i] = weight_re + gain * (re * error_re + im * error_im);
