@@ -5,6 +5,9 @@ require recipes-rostrum/rostrum-package.inc
 
 SRC_URI = ""
 
+# As images are.
+EXCLUDE_FROM_WORLD = "1"
+
 inherit bundle
 
 # One bundle is for one board, and is newer than what it replaces by semantic versioning.

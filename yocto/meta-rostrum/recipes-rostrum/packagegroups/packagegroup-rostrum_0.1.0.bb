@@ -5,7 +5,12 @@ require recipes-rostrum/rostrum-package.inc
 
 PACKAGE_ARCH = "${MACHINE_ARCH}"
 
-inherit packagegroup
+inherit features_check packagegroup
+
+REQUIRED_DISTRO_FEATURES = "rauc systemd"
+# As rostrumd.
+EXCLUDE_FROM_WORLD = "${@bb.utils.contains_any('LICENSE_FLAGS_ACCEPTED', \
+    'commercial commercial_gstreamer1.0-libav', '', '1', d)}"
 
 RDEPENDS:${PN} = "\
     channeld \

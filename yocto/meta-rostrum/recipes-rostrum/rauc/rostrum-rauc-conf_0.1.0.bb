@@ -8,7 +8,10 @@ LIC_FILES_CHKSUM = "file://${ROSTRUM_SOURCE}/LICENSE-MIT;md5=0c4a7c7604c55fcb9cf
 # The class adds what install.toml names.
 SRC_URI = ""
 
-inherit rostrum_install
+inherit features_check rostrum_install
+
+# It takes the place of meta-rauc's, so it is not there for those who do without RAUC.
+REQUIRED_DISTRO_FEATURES = "rauc"
 
 ROSTRUM_INSTALL_FOLDER = "rauc/files"
 

@@ -8,7 +8,9 @@ LIC_FILES_CHKSUM = "file://${ROSTRUM_SOURCE}/LICENSE-MIT;md5=0c4a7c7604c55fcb9cf
 # The class adds what install.toml names.
 SRC_URI = ""
 
-inherit rostrum_install
+inherit features_check rostrum_install
+
+REQUIRED_DISTRO_FEATURES = "systemd"
 
 ROSTRUM_INSTALL_FOLDER = "rostrum-system/files"
 ROSTRUM_INSTALL_VARIANT = "dev"

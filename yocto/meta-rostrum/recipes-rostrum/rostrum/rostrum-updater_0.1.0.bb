@@ -6,6 +6,10 @@ DESCRIPTION = "Takes updates from a server, a stick or the panel, has RAUC insta
 require rostrum.inc
 require ${BPN}-crates.inc
 
+inherit features_check
+
+REQUIRED_DISTRO_FEATURES = "rauc systemd"
+
 SRC_URI += "\
     file://rostrum-boot-complete.service \
     file://rostrum-trial.service \

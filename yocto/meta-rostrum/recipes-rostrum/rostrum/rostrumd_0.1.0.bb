@@ -49,3 +49,7 @@ RDEPENDS:${PN} += "\
     rostrum-pages \
 "
 RRECOMMENDS:${PN} += "${@'gstreamer1.0-plugins-bad-aom' if d.getVar('ROSTRUM_AV1') else ''}"
+
+# Where a distribution has not accepted the licences of decoders (LICENSE_FLAGS), `bitbake world` does without.
+EXCLUDE_FROM_WORLD = "${@bb.utils.contains_any('LICENSE_FLAGS_ACCEPTED', \
+    'commercial commercial_gstreamer1.0-libav', '', '1', d)}"
