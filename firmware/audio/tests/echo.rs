@@ -270,6 +270,26 @@ fn aec3_has_a_linear_filter_and_a_suppressor_that_can_be_told_to_take_nothing() 
 }
 
 #[test]
+fn a_voice_is_as_late_by_aec3_as_the_chain_says() {
+    let options = VoiceOptions { echo: rostrum_audio::EchoControl::Aec3, ..plain() };
+    let mut chain = CaptureChain::new(&array(1), options).unwrap();
+    let (mut talker, mut said, mut out) = (Speech::new(4), vec![], vec![]);
+    for _ in 0..300 {
+        let frame = talker.frame();
+        chain.playback(&[0.0; FRAME]);
+        chain.process(&frame);
+        said.extend(frame);
+        out.extend_from_slice(chain.signals().unwrap().output);
+    }
+    let product = |late: usize| -> f32 {
+        said[SECOND..2 * SECOND].iter().zip(&out[SECOND + late..]).map(|(said, out)| said * out).sum()
+    };
+    let late = (0..2_000).max_by(|a, b| product(*a).total_cmp(&product(*b))).unwrap();
+    let told = chain.delay().as_secs_f64() * SECOND as f64;
+    assert!((late as f64 - told).abs() < 24.0, "{late} samples late, {told} told");
+}
+
+#[test]
 fn a_chain_with_aec3_goes_on_in_another_thread_and_ends_in_a_third() {
     let options = VoiceOptions { echo: rostrum_audio::EchoControl::Aec3, ..plain() };
     let mut chain = CaptureChain::new(&array(2), options).unwrap();
