@@ -180,7 +180,8 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// One microphone and fans at 5 dB: how near each suppressor brings the voice to what the first microphone would hear without them.
+    /// One microphone and fans at 5 dB: how near each suppressor brings the voice to what the microphone would hear without
+    /// them.
     fn noise(&mut self, seed: u64) -> anyhow::Result<()> {
         let names = ["noise_estoi", "noise_segmental_snr_db", "noise_cpu_us_per_10ms", "noise_pesq"];
         if !self.wanted(&names) && !self.wanted(&["noise_dnsmos"]) {

@@ -1,6 +1,6 @@
 //! Models of listeners: what people would say of a voice, as mean opinion scores of 1 to 5.
 
-use std::process::Command;
+use std::{io::Write, process::Command};
 
 use anyhow::{Context, ensure};
 use rostrum_acoustics::scene::Heard;
@@ -86,6 +86,7 @@ impl Listeners {
         if self.jobs.is_empty() {
             return Ok(Vec::new());
         }
+        let _ = writeln!(std::io::stderr(), "models of listeners hear {} voices", self.jobs.len());
         std::fs::write(self.folder.path().join("jobs.json"), serde_json::to_vec(&self.jobs)?)?;
         let output = Command::new(xtask::setup::listeners()?)
             .arg(xtask::paths::root().join("tests/bench/voice/listeners/listen.py"))
