@@ -28,9 +28,17 @@ const STOPPED: u32 = 10;
 /// Backlog is wrong when it is this far off for [`OFF_FRAMES`]: an xrun on either side. Samples.
 const OFF: f64 = 960.0;
 const OFF_FRAMES: u32 = 30;
-/// Of the loop on phases: samples of skew to ppm, at once and per frame.
+/// Of the loop on phases: samples of skew to ppm, at once and per frame, while the rate is held and looked for. A rate
+/// that is well known is held more firmly: crystals do not change, talkers disturb.
 const PHASE_NOW: [f64; 2] = [100.0, 400.0];
 const PHASE_SUM: [f64; 2] = [0.8, 10.0];
+const PHASE_SUM_KNOWN: f64 = 0.25;
+/// A skew is one that stays when its mean is more than this share of its mean square: of a rate that is little known,
+/// and of one that is well known.
+const STAYS: [f64; 2] = [0.2, 0.6];
+/// Sure frames in which a rate becomes known (5 s), and the share of that which a frame with a skew that stays takes away.
+const LEARNED: f64 = 500.0;
+const UNLEARNED: f64 = 0.02;
 /// Of the loop on the backlog: ppm per sample, and per sample and frame. A time constant of some 10 s.
 const FILL_NOW: f64 = 0.5;
 const FILL_SUM: f64 = 0.000_4;
@@ -63,6 +71,8 @@ pub(crate) struct Drift {
     spread: f64,
     /// 0: holds the rate; 1: looks for it.
     gear: f64,
+    /// How well the rate is known, 0..=1.
+    known: f64,
     started: bool,
 }
 
@@ -93,6 +103,7 @@ impl Drift {
             skew: 0.0,
             spread: 0.0,
             gear: 1.0,
+            known: 0.0,
             started: false,
         }
     }
@@ -209,10 +220,18 @@ impl Drift {
         // A skew that stays is drift, one that comes and goes is the talker or the noise.
         self.skew += 0.03 * (skew - self.skew);
         self.spread += 0.03 * (skew * skew - self.spread);
-        let stays = self.skew * self.skew > 0.2 * self.spread && self.skew.abs() > 0.004;
-        self.gear = if stays { (self.gear + 0.1 * sure).min(1.0) } else { self.gear * (1.0 - 0.03 * sure) };
+        let share = STAYS[0] + (STAYS[1] - STAYS[0]) * self.known;
+        let stays = self.skew * self.skew > share * self.spread && self.skew.abs() > 0.004;
+        if stays {
+            self.gear = (self.gear + 0.1 * sure).min(1.0);
+            self.known *= 1.0 - UNLEARNED * sure;
+        } else {
+            self.gear *= 1.0 - 0.06 * sure;
+            self.known += sure * (1.0 - self.known) / LEARNED;
+        }
         let between = |of: [f64; 2]| of[0] + (of[1] - of[0]) * self.gear;
-        self.ppm = (self.ppm - between(PHASE_SUM) * skew).clamp(-MOST_PPM, MOST_PPM);
+        let hold = PHASE_SUM[0] + (PHASE_SUM_KNOWN - PHASE_SUM[0]) * self.known;
+        self.ppm = (self.ppm - between([hold, PHASE_SUM[1]]) * skew).clamp(-MOST_PPM, MOST_PPM);
         self.used_ppm = (self.ppm - between(PHASE_NOW) * skew).clamp(-MOST_PPM, MOST_PPM);
         if sure > 0.5 {
             self.trust = TRUST;

@@ -14,6 +14,8 @@ const LATE: usize = 240;
 struct Scene {
     /// How much faster the speaker's clock is.
     ppm: f64,
+    /// From a second on it is faster still by so many ppm.
+    more_ppm: (usize, f64),
     /// From a second on, the sound card's delay is so many samples.
     delays: Vec<(usize, usize)>,
     /// Ways from each channel of the speaker, from a second on.
@@ -32,6 +34,7 @@ impl Default for Scene {
     fn default() -> Self {
         Self {
             ppm: 0.0,
+            more_ppm: (0, 0.0),
             delays: vec![(0, 960)],
             ways: vec![(0, 7)],
             channels: 1,
@@ -99,7 +102,7 @@ impl Scene {
         let mut pushed = 0;
         for frame in 0..frames {
             let gone = if frame >= lost_at * 100 { lost } else { 0 };
-            let due = ((frame + gone + 1) as f64 * (1.0 + self.ppm * 1e-6)) as usize;
+            let due = (self.taken((frame + gone + 1) * FRAME) / FRAME as f64) as usize;
             while pushed < due.div_ceil(self.burst) * self.burst && pushed < there {
                 let of_frame = pushed * FRAME..(pushed + 1) * FRAME;
                 let far: Vec<f32> =
@@ -141,8 +144,15 @@ impl Scene {
         }
         let delay = |at: usize| self.delays.iter().rfind(|(since, _)| since * SECOND <= at).unwrap().1;
         (0..self.seconds * SECOND + self.lost.1 * FRAME)
-            .map(|at| sample_at(&now, at as f64 * (1.0 + self.ppm * 1e-6) - delay(at) as f64))
+            .map(|at| sample_at(&now, self.taken(at) - delay(at) as f64))
             .collect()
+    }
+
+    /// Samples that the speaker has taken when the microphones have heard that many.
+    fn taken(&self, heard: usize) -> f64 {
+        let (since, more) = self.more_ppm;
+        let later = heard.saturating_sub(since * SECOND) as f64;
+        heard as f64 * (1.0 + self.ppm * 1e-6) + later * more * 1e-6
     }
 }
 
@@ -178,6 +188,23 @@ fn one_clock_is_told_as_one() {
     let heard = Scene { talker: (3, 1.0), seconds: 8, ..Scene::default() }.run();
     let worst = heard.ppm[400..].iter().fold(0.0_f32, |worst, told| worst.max(told.abs()));
     assert!(worst < 10.0, "{worst} ppm");
+}
+
+#[test]
+fn clocks_are_told_within_10_ppm_while_both_talk_without_a_pause() {
+    for (ppm, loud) in [(0.0, 1.0), (150.0, 0.5), (-150.0, 2.0)] {
+        let heard = Scene { ppm, talker: (10, loud), seconds: 50, ..Scene::default() }.run();
+        let worst = heard.ppm[800..].iter().fold(0.0_f32, |worst, told| worst.max((told - ppm as f32).abs()));
+        assert!(worst < 10.0, "{ppm} ppm are told {worst} ppm wrong");
+    }
+}
+
+#[test]
+fn a_clock_that_is_changed_for_another_is_learned_again() {
+    let heard = Scene { ppm: -60.0, more_ppm: (30, 160.0), seconds: 45, ..Scene::default() }.run();
+    let worst = heard.ppm[4_000..].iter().fold(0.0_f32, |worst, told| worst.max((told - 100.0).abs()));
+    assert!(worst < 10.0, "{worst} ppm");
+    assert!(heard.removed(40.0..45.0) > 25.0, "{} dB", heard.removed(40.0..45.0));
 }
 
 #[test]
