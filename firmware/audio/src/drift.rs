@@ -19,6 +19,8 @@ const STORE: usize = 1 << 16;
 const MOST_PPM: f64 = 500.0;
 /// Taps of the interpolation. It looks half of them ahead, 0.2 ms, less than sound needs from the nearest speaker.
 const TAPS: usize = 16;
+/// By how much its output is behind what it has read, samples.
+const LATE: i64 = (TAPS / 2) as i64;
 /// More than the resampler ever asks for one frame.
 const ROOM: usize = FRAME + 2 * TAPS + 64;
 /// Samples kept between what is read and what was pushed, as the next frame may ask for one more.
@@ -163,6 +165,19 @@ impl Drift {
         }
     }
 
+    /// What [`Drift::pull`] would have given `ago` frames before the last one, had it read where it does now: to half a
+    /// sample, and a little more where the clocks run apart.
+    pub(crate) fn past(&self, ago: usize, frame: &mut [[f32; FRAME]]) {
+        let since = ((ago + 1) * FRAME) as f64 * (1.0 + self.used_ppm * 1e-6);
+        let from = self.read - LATE - since.round() as i64;
+        let (oldest, newest) = (self.written - STORE as i64, self.written);
+        for (plane, store) in frame.iter_mut().zip(&self.store) {
+            for (at, sample) in (from..).zip(plane) {
+                *sample = if at >= oldest.max(0) && at < newest { store[at as usize % STORE] } else { 0.0 };
+            }
+        }
+    }
+
     fn write_silence(&mut self) {
         for store in &mut self.store {
             for i in 0..FRAME as i64 {
@@ -265,4 +280,41 @@ impl Drift {
 /// Of samples: what that many are, ms.
 pub(crate) fn milliseconds(samples: i64) -> f64 {
     samples as f64 * 1000.0 / f64::from(RATE_HZ)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_past_is_what_was_pulled() {
+        let mut seed = 1_u32;
+        let mut low = 0.0_f32;
+        // Notes below 2 kHz or so: half a sample is little.
+        let mut sound = || -> Vec<f32> {
+            (0..FRAME)
+                .map(|_| {
+                    seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    low += 0.1 * (seed as f32 / u32::MAX as f32 - 0.5 - low);
+                    low
+                })
+                .collect()
+        };
+        let mut drift = Drift::new(1);
+        let mut pulled = Vec::new();
+        for _ in 0..200 {
+            drift.push(&sound(), 1);
+            let mut frame = [[0.0; FRAME]];
+            drift.pull(&mut frame);
+            pulled.push(frame[0]);
+        }
+        for ago in [0, 1, 5, 39] {
+            let mut past = [[0.0; FRAME]];
+            drift.past(ago, &mut past);
+            let then = &pulled[pulled.len() - 1 - ago];
+            let wrong: f32 = past[0].iter().zip(then).map(|(a, b)| (a - b) * (a - b)).sum();
+            let all: f32 = then.iter().map(|sample| sample * sample).sum();
+            assert!(wrong < 0.1 * all, "{ago} frames ago: {wrong} of {all}");
+        }
+    }
 }

@@ -10,28 +10,35 @@
 use crate::FRAME;
 use crate::transform::{BINS, Spectrum, Transform, WINDOW};
 
-/// Doubt at the start: the echo in a bin may be a third of what was played, less in later partitions (-19 dB
-/// in 200 ms), and more where the first frames say so.
-const DOUBT: f32 = 0.1;
+/// Doubt of a partition, of the one before it: -19 dB in 200 ms.
 const DOUBT_DECAY: f32 = 0.8;
 /// Frames with sound from which the start learns how loud echoes are.
 const YOUNG: u32 = 30;
 /// The most by which echoes may be louder than was expected (power).
 const LOUDEST: f32 = 100.0;
-/// Weights that are cut to half a window after a frame, in turn: uncut, they would fold time onto itself.
-const CUTS: usize = 2;
 /// Below every microphone's own noise, power of a bin.
 const FLOOR: f32 = 1e-6;
-/// High notes die away in a room: of what is older than so many partitions of 10 ms, bins below 8 kHz are filtered.
-const WHOLE: usize = 20;
+/// High notes die away in a room: of what is older only bins below 8 kHz are filtered.
 const LOW_BINS: usize = 160;
 /// Bins in which phases tell of drift: 200 Hz to 8 kHz.
 const PHASES: std::ops::Range<usize> = 4..160;
 
+/// How far an echo reaches, and what is thought of it before anything is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extent {
+    /// Its length, times 10 ms.
+    pub(crate) partitions: usize,
+    /// Partitions of which all bins are filtered: high notes die away in a room.
+    pub(crate) whole: usize,
+    /// Doubt at the start: the power of the echo in a bin, of what was played; less in later partitions, and more where the
+    /// first frames say so.
+    pub(crate) doubt: f32,
+}
+
 /// What the speaker played, as spectra that all microphones share.
 pub(crate) struct Far {
     channels: usize,
-    partitions: usize,
+    extent: Extent,
     /// `[partition][channel]`: a ring whose newest partition is `newest`.
     spectra: Vec<Spectrum>,
     /// Power of each bin of them.
@@ -43,11 +50,12 @@ pub(crate) struct Far {
 }
 
 impl Far {
-    /// For a speaker of `channels`, remembering `partitions` of 10 ms.
-    pub(crate) fn new(channels: usize, partitions: usize) -> Self {
+    /// For a speaker of `channels`, whose echo has an `extent`.
+    pub(crate) fn new(channels: usize, extent: Extent) -> Self {
+        let partitions = extent.partitions;
         Self {
             channels,
-            partitions,
+            extent,
             spectra: vec![Spectrum::zero(); channels * partitions],
             powers: vec![[0.0; BINS]; channels * partitions],
             newest: 0,
@@ -56,9 +64,14 @@ impl Far {
         }
     }
 
+    /// Frames that an echo may last.
+    pub(crate) fn partitions(&self) -> usize {
+        self.extent.partitions
+    }
+
     /// The next frame, one plane a channel.
     pub(crate) fn push(&mut self, frame: &[[f32; FRAME]], transform: &mut Transform) {
-        self.newest = (self.newest + self.partitions - 1) % self.partitions;
+        self.newest = (self.newest + self.extent.partitions - 1) % self.extent.partitions;
         let audible = frame.iter().flatten().any(|sample| sample.abs() > 1e-5);
         self.silent = if audible { 0 } else { self.silent.saturating_add(1) };
         for (channel, (last, plane)) in self.last.iter_mut().zip(frame).enumerate() {
@@ -85,13 +98,18 @@ impl Far {
 
     /// Whether an echo may still be in the room.
     pub(crate) fn echoes(&self) -> bool {
-        self.silent <= self.partitions
+        self.silent <= self.extent.partitions
     }
 
     /// All spectra, newest first, in the order of a filter's weights.
     fn each(&self) -> impl Iterator<Item = &Spectrum> {
         let (newer, older) = self.spectra.split_at(self.newest * self.channels);
         older.iter().chain(newer)
+    }
+
+    /// Bins of a partition, counted from the newest, that are filtered.
+    fn reach(&self, partition: usize) -> usize {
+        if partition < self.extent.whole { BINS } else { LOW_BINS }
     }
 
     /// Their powers, in the same order.
@@ -108,24 +126,51 @@ pub(crate) struct Pace {
     keep: f32,
     /// How much of the talker's loudness is.
     noise_memory: f32,
+    /// Partitions of an echo that are followed at most.
+    partitions: usize,
 }
 
 /// For what is sent.
-pub(crate) const STEADY: Pace = Pace { keep: 0.998_5, noise_memory: 0.95 };
-/// For the one that runs beside it, to see when the room has changed.
-pub(crate) const QUICK: Pace = Pace { keep: 0.995, noise_memory: 0.9 };
+pub(crate) const STEADY: Pace = Pace { keep: 0.998_5, noise_memory: 0.95, partitions: usize::MAX };
+/// For the one that runs beside it, to see when the room has changed: in what comes first.
+pub(crate) const QUICK: Pace = Pace { keep: 0.995, noise_memory: 0.9, partitions: 16 };
 
-/// The filter of one microphone.
-pub(crate) struct Linear {
-    pace: Pace,
+/// From the channels of one [`Far`] to one microphone.
+struct Way {
     channels: usize,
     /// `[partition][channel]`.
     weights: Vec<Spectrum>,
     doubt: Vec<[f32; BINS]>,
+    first_doubt: f32,
+}
+
+impl Way {
+    fn new(far: &Far, pace: Pace) -> Self {
+        let count = far.channels * far.extent.partitions.min(pace.partitions);
+        Self {
+            channels: far.channels,
+            weights: vec![Spectrum::zero(); count],
+            doubt: vec![[0.0; BINS]; count],
+            first_doubt: far.extent.doubt,
+        }
+    }
+
+    fn doubt_all(&mut self) {
+        for (i, doubt) in self.doubt.iter_mut().enumerate() {
+            doubt.fill(self.first_doubt * DOUBT_DECAY.powi((i / self.channels) as i32));
+        }
+    }
+}
+
+/// The filter of one microphone.
+pub(crate) struct Linear {
+    pace: Pace,
+    ways: Vec<Way>,
     noise: [f32; BINS],
     error: Spectrum,
     /// Of the sum of what is expected, then one over it.
     step: [f32; BINS],
+    /// Whose weights were cut last.
     turn: usize,
     young: u32,
     /// Of young frames, each as much as an echo was expected: how loud it was times that, and that squared; and how much
@@ -137,14 +182,11 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
-    /// For a speaker of `channels` and an echo of `partitions` times 10 ms.
-    pub(crate) fn new(channels: usize, partitions: usize, pace: Pace) -> Self {
-        let count = channels * partitions;
+    /// From all that is in `fars`.
+    pub(crate) fn new(fars: &[Far], pace: Pace) -> Self {
         let mut linear = Self {
             pace,
-            channels,
-            weights: vec![Spectrum::zero(); count],
-            doubt: vec![[0.0; BINS]; count],
+            ways: fars.iter().map(|far| Way::new(far, pace)).collect(),
             noise: [FLOOR; BINS],
             error: Spectrum::zero(),
             step: [0.0; BINS],
@@ -161,7 +203,7 @@ impl Linear {
 
     /// Knows nothing.
     pub(crate) fn restart(&mut self) {
-        self.weights.iter_mut().for_each(Spectrum::clear);
+        self.ways.iter_mut().flat_map(|way| &mut way.weights).for_each(Spectrum::clear);
         self.noise.fill(FLOOR);
         self.young = YOUNG;
         self.loudness = [0.0; 2];
@@ -171,28 +213,29 @@ impl Linear {
 
     /// Doubts what it knows: the room has changed.
     pub(crate) fn doubt_all(&mut self) {
-        for (i, doubt) in self.doubt.iter_mut().enumerate() {
-            doubt.fill(DOUBT * DOUBT_DECAY.powi((i / self.channels) as i32));
-        }
+        self.ways.iter_mut().for_each(Way::doubt_all);
     }
 
     /// Takes over what `other` knows of the same microphone.
     pub(crate) fn adopt(&mut self, other: &Self) {
-        self.weights.clone_from(&other.weights);
-        self.doubt.clone_from(&other.doubt);
+        for (way, other) in self.ways.iter_mut().zip(&other.ways) {
+            way.weights[..other.weights.len()].clone_from_slice(&other.weights);
+            way.doubt[..other.doubt.len()].clone_from_slice(&other.doubt);
+        }
         self.young = 0;
     }
 
     /// Takes the echo out of what one microphone `heard`: what remains (`error`), and what was taken (`echo`).
     pub(crate) fn process(
         &mut self,
-        far: &Far,
+        fars: &[Far],
         heard: &[f32; FRAME],
         error: &mut [f32; FRAME],
         echo: &mut [f32; FRAME],
         transform: &mut Transform,
     ) {
-        if !far.echoes() {
+        let Some(first) = fars.first() else { return };
+        if !first.echoes() {
             *error = *heard;
             echo.fill(0.0);
             transform.forward_half(error, &mut self.error);
@@ -200,8 +243,10 @@ impl Linear {
             return;
         }
         self.sum.clear();
-        for (i, (far, weights)) in far.each().zip(&self.weights).enumerate() {
-            self.sum.add_product(far, weights, reach(i / self.channels));
+        for (far, way) in fars.iter().zip(&self.ways) {
+            for (i, (played, weights)) in far.each().zip(&way.weights).enumerate() {
+                self.sum.add_product(played, weights, far.reach(i / way.channels));
+            }
         }
         transform.inverse(&self.sum, &mut self.block);
         echo.copy_from_slice(&self.block[FRAME..]);
@@ -216,13 +261,18 @@ impl Linear {
             return;
         }
         self.hear_noise();
-        if far.sounds() {
-            self.learn(far);
-            for _ in 0..CUTS {
-                self.turn = (self.turn + 1) % self.weights.len();
-                transform.cut(&mut self.weights[self.turn]);
-            }
+        if first.sounds() {
+            self.learn(fars);
+            self.cut(transform);
         }
+    }
+
+    /// Cuts the weights of one partition to half a window, each in its turn: uncut, they would fold time onto itself.
+    fn cut(&mut self, transform: &mut Transform) {
+        let count: usize = self.ways.iter().map(|way| way.weights.len()).sum();
+        self.turn = (self.turn + 1) % count.max(1);
+        let weights = self.ways.iter_mut().flat_map(|way| &mut way.weights).nth(self.turn);
+        weights.into_iter().for_each(|weights| transform.cut(weights));
     }
 
     /// How loud the talker is, whether the speaker sounds or not.
@@ -235,11 +285,13 @@ impl Linear {
 
     // By index: seven arrays of one length, in loops that the compiler turns into vector instructions.
     #[allow(clippy::needless_range_loop)]
-    fn learn(&mut self, far: &Far) {
+    fn learn(&mut self, fars: &[Far]) {
         self.step.fill(0.0);
-        for (partition, (power, doubt)) in far.powers().zip(&self.doubt).enumerate() {
-            for i in 0..reach(partition / self.channels) {
-                self.step[i] += power[i] * doubt[i];
+        for (far, way) in fars.iter().zip(&self.ways) {
+            for (partition, (power, doubt)) in far.powers().zip(&way.doubt).enumerate() {
+                for i in 0..far.reach(partition / way.channels) {
+                    self.step[i] += power[i] * doubt[i];
+                }
             }
         }
         let scale = if self.young > 0 { self.louder() } else { 1.0 };
@@ -247,21 +299,21 @@ impl Linear {
             self.step[i] = 1.0 / (scale * self.step[i] + 2.0 * self.noise[i]);
         }
         let keep = self.pace.keep;
-        let far = far.each().zip(far.powers());
-        for (partition, (((far, power), weights), doubt)) in
-            far.zip(&mut self.weights).zip(&mut self.doubt).enumerate()
-        {
-            for i in 0..reach(partition / self.channels) {
-                let (re, im) = (far.re[i], far.im[i]);
-                let (error_re, error_im) = (self.error.re[i], self.error.im[i]);
-                let (weight_re, weight_im) = (weights.re[i], weights.im[i]);
-                let gain = scale * doubt[i] * self.step[i];
-                // Half of a window is new: what is learned of a bin is half of what is heard.
-                let known = 0.5 * gain * power[i];
-                let size = weight_re * weight_re + weight_im * weight_im;
-                doubt[i] = keep * (1.0 - known) * scale * doubt[i] + (1.0 - keep) * size;
-                weights.re[i] = weight_re + gain * (re * error_re + im * error_im);
-                weights.im[i] = weight_im + gain * (re * error_im - im * error_re);
+        for (far, way) in fars.iter().zip(&mut self.ways) {
+            let known = far.each().zip(far.powers()).zip(&mut way.weights).zip(&mut way.doubt);
+            for (partition, (((played, power), weights), doubt)) in known.enumerate() {
+                for i in 0..far.reach(partition / way.channels) {
+                    let (re, im) = (played.re[i], played.im[i]);
+                    let (error_re, error_im) = (self.error.re[i], self.error.im[i]);
+                    let (weight_re, weight_im) = (weights.re[i], weights.im[i]);
+                    let gain = scale * doubt[i] * self.step[i];
+                    // Half of a window is new: what is learned of a bin is half of what is heard.
+                    let known = 0.5 * gain * power[i];
+                    let size = weight_re * weight_re + weight_im * weight_im;
+                    doubt[i] = keep * (1.0 - known) * scale * doubt[i] + (1.0 - keep) * size;
+                    weights.re[i] = weight_re + gain * (re * error_re + im * error_im);
+                    weights.im[i] = weight_im + gain * (re * error_im - im * error_re);
+                }
             }
         }
     }
@@ -301,9 +353,4 @@ impl Linear {
         }
         (f64::from(turn / weight), f64::from((bins / 16.0).min(1.0)))
     }
-}
-
-/// Bins of a partition, counted from the newest, that are filtered.
-fn reach(partition: usize) -> usize {
-    if partition < WHOLE { BINS } else { LOW_BINS }
 }

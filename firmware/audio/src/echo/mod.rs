@@ -1,10 +1,11 @@
 //! The echo of the own speaker is taken out of each microphone.
 //!
 //! [`Echo`] is the canceller that is asked for. [`Canceller`]: the reference on the microphones' clock and at its place in time ([`crate::drift`],
-//! [`crate::alignment`]), then a long linear filter a microphone ([`linear`]). What is left is taken out of the
-//! one voice, after the beam ([`suppressor`]).
+//! [`crate::alignment`]), then a long linear filter a microphone ([`linear`]), with short ones for what a small
+//! loudspeaker adds ([`bends`]). What is left is taken out of the one voice, after the beam ([`suppressor`]).
 
 mod aec3;
+mod bends;
 mod engine;
 mod linear;
 mod settings;
@@ -20,12 +21,16 @@ use crate::FRAME;
 use crate::alignment::Alignment;
 use crate::drift::{Drift, milliseconds};
 use crate::transform::Transform;
-use linear::{Far, Linear, QUICK, STEADY};
+use bends::{BENDS, Bends};
+use linear::{Extent, Far, Linear, QUICK, STEADY};
 
 /// Most channels of a speaker that are told apart; more are folded into these.
 const MOST_CHANNELS: usize = 2;
-/// Partitions of 10 ms: 0.4 s for one channel (long rooms echo so long), less for each of two.
-const PARTITIONS: [usize; MOST_CHANNELS] = [40, 20];
+/// 0.4 s for one channel (long rooms echo so long), less for each of two.
+const EXTENTS: [Extent; MOST_CHANNELS] =
+    [Extent { partitions: 40, whole: 12, doubt: 0.1 }, Extent { partitions: 20, whole: 12, doubt: 0.1 }];
+/// What a loudspeaker adds is weaker, and can be told from the rest in the first sound only.
+const BENT: Extent = Extent { partitions: 4, whole: 4, doubt: 0.005 };
 /// Where the highest peak of the echo is brought to, samples after the reference: what is heard before it, and
 /// what interpolation needs, has room.
 const LEAD: i64 = 144;
@@ -51,7 +56,10 @@ pub(crate) struct Canceller {
     transform: Transform,
     frame: Vec<[f32; FRAME]>,
     mono: [f32; FRAME],
-    far: Far,
+    bends: Bends,
+    bent: Vec<[f32; FRAME]>,
+    /// What is played, and the bent copies of it.
+    fars: [Far; 2],
     linear: Vec<Linear>,
     quick: Linear,
     quick_error: [f32; FRAME],
@@ -69,16 +77,18 @@ impl Canceller {
     /// For that many `microphones`, and a speaker of `channels`, 1..=8.
     pub(crate) fn new(microphones: usize, channels: usize) -> Self {
         let channels = channels.clamp(1, MOST_CHANNELS);
-        let partitions = PARTITIONS[channels - 1];
+        let fars = [Far::new(channels, EXTENTS[channels - 1]), Far::new(channels * BENDS, BENT)];
         Self {
             drift: Drift::new(channels),
             alignment: Alignment::new(),
             transform: Transform::new(),
             frame: vec![[0.0; FRAME]; channels],
             mono: [0.0; FRAME],
-            far: Far::new(channels, partitions),
-            linear: (0..microphones).map(|_| Linear::new(channels, partitions, STEADY)).collect(),
-            quick: Linear::new(channels, partitions, QUICK),
+            bends: Bends::new(channels),
+            bent: vec![[0.0; FRAME]; channels * BENDS],
+            linear: (0..microphones).map(|_| Linear::new(&fars, STEADY)).collect(),
+            quick: Linear::new(&fars, QUICK),
+            fars,
             quick_error: [0.0; FRAME],
             quick_echo: [0.0; FRAME],
             energies: [0.0; 3],
@@ -97,6 +107,7 @@ impl Canceller {
     /// The microphones lost `samples`; what was played meanwhile was told of.
     pub(crate) fn pass_over(&mut self, samples: i64) {
         self.drift.pass_over(samples);
+        self.replay();
     }
 
     /// Takes the echo out of what each microphone `heard`: what remains (`errors`), and what was taken (`echoes`).
@@ -111,16 +122,16 @@ impl Canceller {
             *mono = self.frame.iter().map(|plane| plane[i]).sum();
         }
         let home = self.lag.map_or(0..0, |lag| lag - NEARBY..lag + NEARBY);
-        if let Some(lag) = self.alignment.process(&self.mono, &heard[0], home) {
-            self.align(lag);
+        let found = self.alignment.process(&self.mono, &heard[0], home);
+        if !found.is_some_and(|lag| self.align(lag)) {
+            self.play();
         }
-        self.far.push(&self.frame, &mut self.transform);
         let planes = heard.iter().zip(errors.iter_mut()).zip(echoes.iter_mut());
         for (linear, ((heard, error), echo)) in self.linear.iter_mut().zip(planes) {
-            linear.process(&self.far, heard, error, echo, &mut self.transform);
+            linear.process(&self.fars, heard, error, echo, &mut self.transform);
         }
         self.compare(&heard[0], &errors[0]);
-        if self.far.sounds() {
+        if self.fars[0].sounds() {
             let (skew, sure) = self.linear[0].skew(&echoes[0], &mut self.transform);
             self.drift.steer(skew, sure);
         }
@@ -131,19 +142,37 @@ impl Canceller {
         std::mem::take(&mut self.changed)
     }
 
-    /// The echo was found at `lag`.
-    fn align(&mut self, lag: i64) {
+    /// The frame is the next one that was played.
+    fn play(&mut self) {
+        self.bends.bend(&self.frame, &mut self.bent);
+        for (far, planes) in self.fars.iter_mut().zip([&self.frame, &self.bent]) {
+            far.push(planes, &mut self.transform);
+        }
+    }
+
+    /// Another past leads to now. What is heard was played before: without it everything would seem much louder than it was
+    /// played.
+    fn replay(&mut self) {
+        self.fars.iter_mut().for_each(Far::clear);
+        for ago in (0..self.fars[0].partitions()).rev() {
+            self.drift.past(ago, &mut self.frame);
+            self.play();
+        }
+    }
+
+    /// The echo was found at `lag`. Whether another past is played from now on.
+    fn align(&mut self, lag: i64) -> bool {
         let spare = self.drift.backlog() > SPARE;
         if (EARLIEST..LATEST).contains(&lag) && (spare || lag < 2 * LEAD) {
             self.lag = Some(lag);
-            return;
+            return false;
         }
         // The room is the same after a jump of time: the filters still fit when it is where it was.
         let want = self.lag.unwrap_or(LEAD);
         let want = if spare || want < 2 * LEAD { want } else { LEAD };
         self.drift.jump(want - lag);
         self.alignment.clear();
-        self.far.clear();
+        self.replay();
         if self.lag != Some(want) {
             self.linear.iter_mut().for_each(Linear::restart);
         }
@@ -152,13 +181,14 @@ impl Canceller {
         self.better = 0;
         self.changed = true;
         self.lag = Some(want);
+        true
     }
 
     /// When a filter that forgets fast is the better one, the room has changed.
     fn compare(&mut self, heard: &[f32; FRAME], error: &[f32; FRAME]) {
         let (quick_error, quick_echo) = (&mut self.quick_error, &mut self.quick_echo);
-        self.quick.process(&self.far, heard, quick_error, quick_echo, &mut self.transform);
-        if !self.far.sounds() {
+        self.quick.process(&self.fars, heard, quick_error, quick_echo, &mut self.transform);
+        if !self.fars[0].sounds() {
             return;
         }
         for (energy, plane) in self.energies.iter_mut().zip([heard, error, quick_error]) {

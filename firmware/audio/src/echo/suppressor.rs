@@ -32,6 +32,8 @@ const STEP_DB: [f32; 2] = [0.15, -0.1];
 const NEAR_STEP_DB: [f32; 2] = [0.02, -0.1];
 const YOUNG: u32 = 100;
 const LEAST_LEAK: f32 = 1e-5;
+/// Who is softer than this share of the echo is not told from what is left of it now and then.
+const TALKER_LEAK: f32 = 1e-3;
 /// Power of the middle of an echo of which something is learned.
 const AUDIBLE: f32 = 1e-3;
 /// Somebody talks for sure when the sum of the bands is this far above the model, and surely not when below. dB.
@@ -207,7 +209,7 @@ impl Suppressor {
             if bins.start < TALK_TOP {
                 // Roots: one loud band alone is no talker.
                 seen += own.sqrt();
-                expected += left.sqrt();
+                expected += (self.band_model[band] * self.leak[band].max(TALKER_LEAK)).sqrt();
             }
             // Learned where an echo could be heard.
             if self.band_model[band] > (10.0 * noise).max(1e-4) {
