@@ -13,13 +13,15 @@ use crate::{
 pub struct Options {
     /// `soak`: memory of the service over 2,000 joins and leaves, and over the packets of a meeting of eight hours
     /// (some ten minutes). `image`: the image for QEMU from its first boot to its reset to factory (an hour, and half of one
-    /// before it where nothing is built yet; root, for a network of its own).
+    /// before it where nothing is built yet; root, for a network of its own). `voice`: an hour of a meeting through the voice
+    /// chain and back (some minutes).
     name: String,
 }
 
 /// Each proof with the words for `cargo test`.
 const PROOFS: &[(&str, &[&str])] = &[
     ("soak", &["-p", "rostrum-channel", "--test", "soak", "--", "--test-threads=1", "--nocapture"]),
+    ("voice", &["-p", "rostrum-audio", "--test", "hour", "--", "--nocapture"]),
     (IMAGE, &["-p", "rostrum-tests", "--test", "prove_image"]),
 ];
 const IMAGE: &str = "image";
