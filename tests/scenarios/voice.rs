@@ -37,37 +37,44 @@ fn of_each(seeds: &[u64], score: impl Fn(u64) -> f64 + Sync) -> Vec<f64> {
     })
 }
 
-/// What `score` says of each room's case: the median.
-fn of_rooms(seeds: &[u64], case: Echo, score: fn(&Heard, &Processed) -> f64) -> f64 {
+/// What `score` says of each room's case.
+fn of_rooms(seeds: &[u64], case: Echo, score: fn(&Heard, &Processed) -> f64) -> Vec<f64> {
     let speech = Speech::fetch().unwrap();
     let scores = of_each(seeds, |seed| {
         let heard = cases::echo(&speech, &CIRCLE, case, seed);
         score(&heard, &process(&heard, canceller()))
     });
     eprintln!("{case:?}: {scores:.1?}");
-    median(&scores)
+    scores
+}
+
+fn least(scores: &[f64]) -> f64 {
+    scores.iter().copied().fold(f64::INFINITY, f64::min)
 }
 
 #[test]
 fn a_linear_echo_is_removed_by_40_db_and_by_25_db_from_the_first_second_on() {
-    assert!(of_rooms(&SEEDS, Echo::Linear, measure::after_3s_db) >= 40.0);
-    assert!(of_rooms(&SEEDS, Echo::Linear, measure::from_1_to_3s_db) >= 25.0);
+    assert!(least(&of_rooms(&MORE_SEEDS, Echo::Linear, measure::after_3s_db)) >= 40.0);
+    assert!(least(&of_rooms(&MORE_SEEDS, Echo::Linear, measure::from_1_to_3s_db)) >= 25.0);
 }
 
 #[test]
 fn clocks_that_drift_by_200_ppm_do_not_bring_the_echo_back() {
-    assert!(of_rooms(&SEEDS, Echo::Drifting, measure::after_3s_db) >= 35.0);
+    assert!(least(&of_rooms(&SEEDS, Echo::Drifting, measure::after_3s_db)) >= 40.0);
 }
 
 #[test]
-fn a_bad_loudspeakers_echo_is_removed_by_26_db() {
-    assert!(of_rooms(&MORE_SEEDS, Echo::NonLinear, measure::after_3s_db) >= 26.0);
+fn a_bad_loudspeakers_echo_is_removed_by_26_db_and_in_most_rooms_by_much_more() {
+    let scores = of_rooms(&MORE_SEEDS, Echo::NonLinear, measure::after_3s_db);
+    assert!(least(&scores) >= 26.0);
+    // 28 where only what was played is filtered.
+    assert!(median(&scores) >= 32.0);
 }
 
 #[test]
 fn two_seconds_after_a_jump_or_a_move_the_echo_is_gone_again() {
-    assert!(of_rooms(&SEEDS, Echo::Jumping, measure::after_jump_db) >= 20.0);
-    assert!(of_rooms(&SEEDS, Echo::Moved, measure::after_jump_db) >= 20.0);
+    assert!(least(&of_rooms(&SEEDS, Echo::Jumping, measure::after_jump_db)) >= 20.0);
+    assert!(least(&of_rooms(&SEEDS, Echo::Moved, measure::after_jump_db)) >= 20.0);
 }
 
 #[test]
