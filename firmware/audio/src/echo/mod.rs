@@ -7,6 +7,7 @@
 mod aec3;
 mod bends;
 mod engine;
+mod likeness;
 mod linear;
 mod settings;
 mod suppressor;

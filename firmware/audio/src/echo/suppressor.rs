@@ -4,10 +4,12 @@
 //! the room is longer than the filter) and of the middle of the voice (a small speaker makes tones that were not
 //! played). The leak is learned as a middling quantile of what was seen, fast in the first second, slowly then, and
 //! hardly upwards while somebody talks in the room. Whether somebody does is told by all bands together, whose sum is
-//! much steadier than one band: if not, much more than the model is taken away; if so, no more. The gain of each bin is
-//! Wiener's with the prior of Y. Ephraim and D. Malah, "Speech enhancement using a minimum mean-square error short-time
-//! spectral amplitude estimator", 1984; it acts through a short filter in time, so that only 5 ms are added.
+//! much steadier than one band, by whether somebody did of late, and by whether what is left goes its own way
+//! ([`Likeness`]): if not, much more than the model is taken away; if so, no more. The gain of each bin is Wiener's with the
+//! prior of Y. Ephraim and D. Malah, "Speech enhancement using a minimum mean-square error short-time spectral amplitude
+//! estimator", 1984; it acts through a short filter in time, so that only 5 ms are added.
 
+use super::likeness::Likeness;
 use crate::FRAME;
 use crate::transform::{BINS, Spectrum, Transform, WINDOW};
 use std::time::Duration;
@@ -38,6 +40,14 @@ const TALKER_LEAK: f32 = 1e-3;
 const AUDIBLE: f32 = 1e-3;
 /// Somebody talks for sure when the sum of the bands is this far above the model, and surely not when below. dB.
 const NEAR_DB: std::ops::Range<f32> = 5.0..9.0;
+/// Who was talking of late is noticed at so much less, dB; how fast that is forgotten, a frame, and the mean of the sums'
+/// ratio (held in the range, dB) at which it is so for sure.
+const LATELY_DB: f32 = 3.0;
+const LATELY_PACE: f32 = 0.015;
+const LATELY_RANGE_DB: std::ops::Range<f32> = -3.0..12.0;
+const LATELY_SURE_DB: f32 = 2.5;
+/// What is left goes with the echo when their [`Likeness`] is more: it is learned as a leak, not kept as a talker.
+const ALIKE: f32 = 0.7;
 /// How much of those sums is still there after a frame: syllables are longer than an echo's flickering.
 const SUM_KEEP: f32 = 0.7;
 /// Frames that a talker is thought to go on.
@@ -100,6 +110,9 @@ pub(crate) struct Suppressor {
     /// How surely somebody talks, 0..=1.
     near: f32,
     hold: u32,
+    /// Sums' ratio of late, dB, and whether what is left goes with the echo.
+    lately_db: f32,
+    likeness: Likeness,
     /// Frames with an echo until the leak is known roughly.
     young: u32,
 }
@@ -142,6 +155,8 @@ impl Suppressor {
             sums: [LEAST; 2],
             near: 0.0,
             hold: 0,
+            lately_db: LATELY_RANGE_DB.start,
+            likeness: Likeness::default(),
             young: YOUNG,
         }
     }
@@ -188,11 +203,11 @@ impl Suppressor {
     /// The model, and whether somebody talks.
     fn look(&mut self) {
         let middle = mean(&self.echo_power[MIDDLE]);
-        let (mut seen, mut expected) = (LEAST, LEAST);
+        let (mut seen, mut expected, mut played) = (LEAST, LEAST, LEAST);
         let [up, down] = match self.near > 0.5 {
-            true => NEAR_STEP_DB,
+            true if self.likeness.value() < ALIKE => NEAR_STEP_DB,
             false if self.young > 0 => YOUNG_DB,
-            false => STEP_DB,
+            _ => STEP_DB,
         };
         for band in 0..BANDS {
             let bins = self.edges[band]..self.edges[band + 1];
@@ -209,6 +224,7 @@ impl Suppressor {
             if bins.start < TALK_TOP {
                 // Roots: one loud band alone is no talker.
                 seen += own.sqrt();
+                played += self.band_model[band].sqrt();
                 expected += (self.band_model[band] * self.leak[band].max(TALKER_LEAK)).sqrt();
             }
             // Learned where an echo could be heard.
@@ -219,11 +235,15 @@ impl Suppressor {
         }
         if middle > AUDIBLE {
             self.young = self.young.saturating_sub(1);
+            self.likeness.hear(seen, played);
         }
         for (sum, now) in self.sums.iter_mut().zip([seen, expected]) {
             *sum = now + SUM_KEEP * (*sum - now);
         }
         let above = 20.0 * (self.sums[0] / self.sums[1]).log10();
+        let held = above.clamp(LATELY_RANGE_DB.start, LATELY_RANGE_DB.end);
+        self.lately_db += LATELY_PACE * (held - self.lately_db);
+        let above = above + LATELY_DB * (self.lately_db / LATELY_SURE_DB).clamp(0.0, 1.0);
         let near = ((above - NEAR_DB.start) / (NEAR_DB.end - NEAR_DB.start)).clamp(0.0, 1.0);
         if near > self.near {
             self.near += 0.7 * (near - self.near);
