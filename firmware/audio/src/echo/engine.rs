@@ -154,7 +154,7 @@ impl Echo {
 }
 
 /// Frames of echo before anything is said of it.
-const SEEN: u32 = 20;
+const SEEN: u32 = 50;
 
 /// Echo return loss enhancement over the last second or so in which only the far end talked.
 #[derive(Clone, Copy, Debug, Default)]
