@@ -100,7 +100,7 @@ fn tones_that_repeat_themselves_do_not_make_the_canceller_take_the_talker_for_ec
         measure::near_estoi(&heard, &process(&heard, canceller()), 1.0).unwrap()
     });
     eprintln!("over tones: ESTOI {scores:.2?}");
-    assert!(least(&scores) >= 0.77, "{scores:?}");
+    assert!(least(&scores) >= 0.8, "{scores:?}");
 }
 
 /// By how much the beam makes the talker stand out of what `unwanted` gives, dB.

@@ -300,8 +300,8 @@ impl Linear {
         }
         let keep = self.pace.keep;
         for (far, way) in fars.iter().zip(&mut self.ways) {
-            let known = far.each().zip(far.powers()).zip(&mut way.weights).zip(&mut way.doubt);
-            for (partition, (((played, power), weights), doubt)) in known.enumerate() {
+            let parts = far.each().zip(far.powers()).zip(&mut way.weights).zip(&mut way.doubt);
+            for (partition, (((played, power), weights), doubt)) in parts.enumerate() {
                 for i in 0..far.reach(partition / way.channels) {
                     let (re, im) = (played.re[i], played.im[i]);
                     let (error_re, error_im) = (self.error.re[i], self.error.im[i]);
